@@ -1,179 +1,179 @@
 """The configuration: one TOML file read into frozen values.
 
-`load` is the border. What comes out of it has passed every check that needs nothing but the file; what does not
-pass is a `ConfigError`, one line that names the file, the key and what was expected there. A field's annotation
-is its whole rule (type, bounds, words for a human), so the reader, the messages and `describe` cannot drift apart.
-
-Not judged here: layer names (the tree knows them), whether files and addresses exist (the service does), and the
-clients file (the credentials do).
+`load` is the border. What comes out of it has passed every check that needs nothing but the file; what does
+not pass is a `ConfigError`. Not judged here: layer names (the tree knows them), whether files and addresses
+exist and may be used (the service does), and what the clients file says (the credentials do).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import tomllib
-import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib.resources import files
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import NODEFAULT, Meta, Struct
+from msgspec import Meta, Struct
+
+from hadesgw.policy.listening import ListenerError, parse_listener
+from hadesgw.policy.toml import ConfigError, Inline, Key, Reader, Unexpected, key_path, keys, read, shown
+
+__all__ = [
+    "BUILT_IN",
+    "Body",
+    "Budget",
+    "Clients",
+    "ClientsSource",
+    "Config",
+    "ConfigError",
+    "Cors",
+    "Head",
+    "Headers",
+    "Hermes",
+    "Limits",
+    "Log",
+    "ResponseHead",
+    "Server",
+    "Sessions",
+    "Timeouts",
+    "Tls",
+    "Upstream",
+    "Usage",
+    "clients_source",
+    "default_text",
+    "describe",
+    "key_path",
+    "load",
+    "parse",
+    "shown",
+]
 
 BUILT_IN = "built-in defaults"
 """What stands for the file's name when no file was given."""
 
-_FILE_LIMIT = 1 << 20  # a configuration is a page; a device or a log given by mistake is not read to its end
-_SOCKET_PATH_LIMIT = 107  # sun_path of sockaddr_un less its final NUL (unix(7))
+_FILE_LIMIT = 1 << 20  # a configuration is a page: a device or a log given by mistake is not read to its end
+_SOCKET_PATH_LIMIT = 107  # sun_path of sockaddr_un less its final NUL, unix(7)
 
-
-class ConfigError(Exception):
-    """One thing wrong with a configuration, told in one line that is safe to print.
-
-    :param file: the file as the operator named it, or `BUILT_IN`.
-    :param key_path: dotted TOML path such as ``timeouts.idle`` or ``tree."/v1"``, ``line 3`` where the text is no
-        TOML, empty when the whole file is meant.
-    :param expected: what would have been right, with what was found if that may be shown (see `shown`).
-    """
-
-    def __init__(self, file: str, key_path: str, expected: str) -> None:
-        super().__init__(file, key_path, expected)
-        self.file = file
-        self.key_path = key_path
-        self.expected = expected
-
-    def __str__(self) -> str:
-        parts = (self.file, self.key_path, f"expected {self.expected}")
-        return _one_line(": ".join(part for part in parts if part))
-
-
-# -- readers: what TOML holds -> what we keep ---------------------------------------------------------------------
-# Each takes the raw value and the configuration's folder, and answers the value to check against type and bounds.
-# A value of another type passes through for that check to refuse; ValueError means "not as expected".
-
-
-class Reader(NamedTuple):
-    """Annotation of a field whose TOML form is not its value: `read` is given (raw value, folder)."""
-
-    read: Any
-
+# -- readers: the text in TOML and the file's folder -> the value; ValueError says "not as described" 
 
 _SIZE = re.compile(r"([0-9]{1,15})(KiB|MiB|GiB)?")
-_UNITS = {None: 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_UNITS = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, None: 1}
 
 
-def _bytes_of(raw: object, folder: Path) -> object:
-    if not isinstance(raw, str):
-        return raw
-    match = _SIZE.fullmatch(raw)
+def _size(text: str, folder: Path) -> int:
+    match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError
     return int(match[1]) * _UNITS[match[2]]
 
 
-def _path(raw: object, folder: Path) -> object:
+def _size_text(size: int) -> str:
+    unit, factor = next((unit, factor) for unit, factor in _UNITS.items() if size % factor == 0)
+    return f"{size // factor}{unit or ''}"
+
+
+def _path(text: str, folder: Path) -> str:
     """Relative to the file's folder; symbolic links and ``..`` are left to the kernel."""
-    if not isinstance(raw, str) or not raw:
-        return raw
-    if "\0" in raw:
+    if "\0" in text:
         raise ValueError
-    return str(folder / raw)
+    return str(folder / text) if text else ""
 
 
-def _socket(raw: object, folder: Path) -> object:
-    path = _path(raw, folder)
-    if isinstance(path, str) and len(os.fsencode(path)) > _SOCKET_PATH_LIMIT:
+def _socket(text: str, folder: Path) -> str:
+    path = _path(text, folder)
+    if len(os.fsencode(path)) > _SOCKET_PATH_LIMIT:
         raise ValueError
     return path
 
 
-def _host(raw: object, folder: Path) -> object:
-    if isinstance(raw, str) and raw.startswith("["):
-        if not raw.endswith("]") or ip_address(raw[1:-1]).version != 6:
-            raise ValueError
-    return raw.lower() if isinstance(raw, str) else raw
+def _host(text: str, folder: Path) -> str:
+    if text.startswith("[") and ip_address(text[1:-1]).version != 6:
+        raise ValueError
+    return text.lower()
 
 
-def _listener(raw: object, folder: Path) -> object:
-    if isinstance(raw, str):
-        parse_listener(raw)
-    return raw
+def _listener(text: str, folder: Path) -> str:
+    try:
+        parse_listener(text)
+    except ListenerError as error:
+        raise Unexpected(str(error)) from None
+    return text
 
 
-def _origin(raw: object, folder: Path) -> object:
+_UNWRITTEN_PORTS = (("http", 80), ("https", 443))
+
+
+def _origin(text: str, folder: Path) -> str:
     """Exactly what a browser sends (RFC 6454 section 6.2): another spelling would silently never match."""
-    if not isinstance(raw, str):
-        return raw
-    url = urlsplit(raw)
-    default = {"http": 80, "https": 443}.get(url.scheme)
-    if default is None or not url.hostname or url.port == default or raw != f"{url.scheme}://{url.netloc}":
+    url = urlsplit(text)
+    if text != f"{url.scheme}://{url.netloc}".lower() or (url.scheme, url.port) in _UNWRITTEN_PORTS:
         raise ValueError
-    if "@" in url.netloc or raw != raw.lower() or not _VISIBLE.fullmatch(raw):
+    return _address(text, folder)
+
+
+def _address(text: str, folder: Path) -> str:
+    """An http or https URL, plain enough to show: no credentials, query or fragment."""
+    url = urlsplit(text)
+    if text and (url.scheme not in ("http", "https") or not url.hostname or url.port == 0):
         raise ValueError
-    return raw
-
-
-def _url(raw: object, folder: Path) -> object:
-    if not isinstance(raw, str) or not raw:
-        return raw
-    url = urlsplit(raw)
-    if url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc or url.query or url.fragment:
+    if re.search(r"[^\x21-\x7e]|[@?#\\]", text):
         raise ValueError
-    if url.port == 0 or not _VISIBLE.fullmatch(raw):
-        raise ValueError
-    return raw
+    return text
 
 
-def _header(raw: object, folder: Path) -> object:
-    if isinstance(raw, str) and raw.lower() in _TAKEN_HEADERS:
-        raise ValueError
-    return raw
-
-
-_VISIBLE = re.compile(r"[\x21-\x7e]+")
+# Fields that mean something else to a server, a client or a proxy on the way.
 _TAKEN_HEADERS = frozenset(
-    "accept accept-encoding authorization connection content-encoding content-length content-type cookie date expect"
-    " forwarded host keep-alive origin proxy-authenticate proxy-authorization retry-after server set-cookie te"
-    " trailer transfer-encoding upgrade vary via www-authenticate x-api-key".split()
+    "accept accept-encoding authorization connection content-encoding content-length content-type cookie date"
+    " expect forwarded host keep-alive origin proxy-authenticate proxy-authorization retry-after server"
+    " set-cookie te trailer transfer-encoding upgrade vary via www-authenticate x-api-key".split()
 )
 
-# -- kinds of value -----------------------------------------------------------------------------------------------
+
+def _header(text: str, folder: Path) -> str:
+    if text.lower() in _TAKEN_HEADERS:
+        raise ValueError
+    return text
+
+
+# -- kinds of value --------------------------------------------------------------------------------
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400, description="a number of seconds > 0, at most 86400")]
+Rate = Annotated[float, Meta(gt=0, le=1_000_000, description="a number per second > 0, at most 1000000")]
 Tokens = Annotated[int, Meta(ge=1, le=100_000_000, description="a number of tokens from 1 to 100000000")]
 Count = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 CountOrNone = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
-Rate = Annotated[float, Meta(gt=0, le=1_000_000, description="a number per second > 0, at most 1000000")]
+FieldCount = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
 BodySize = Annotated[
-    int, Meta(ge=1, le=1 << 36, description='a size from 1 byte to "64GiB", such as "64KiB" or 65536'), Reader(_bytes_of)
+    int,
+    Meta(ge=1, le=1 << 36, description='a size from 1 (a byte) to "64GiB", such as "64KiB"'),
+    Reader(_size, _size_text),
 ]
 HeadSize = Annotated[
-    int, Meta(ge=1 << 10, le=1 << 20, description='a size from "1KiB" to "1MiB", such as "32KiB"'), Reader(_bytes_of)
+    int,
+    Meta(ge=1 << 10, le=1 << 20, description='a size from "1KiB" to "1MiB", such as "32KiB"'),
+    Reader(_size, _size_text),
 ]
-FieldCount = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
 Switch = Annotated[bool, Meta(description="true or false")]
 File = Annotated[str, Meta(description='a path, or "" for none'), Reader(_path)]
 Folder = Annotated[str, Meta(min_length=1, description="a path"), Reader(_path)]
 ControlSocket = Annotated[
-    str, Meta(description='a path of at most 107 bytes, or "" for the usual place'), Reader(_socket)
+    str, Meta(description='a path of at most 107 bytes, or "" for the usual one'), Reader(_socket)
 ]
-UpstreamSocket = Annotated[str, Meta(min_length=1, description="a path of at most 107 bytes"), Reader(_socket)]
+UpstreamSocket = Annotated[
+    str, Meta(min_length=1, description="a path of at most 107 bytes"), Reader(_socket)
+]
 Listen = Annotated[
-    str,
-    Meta(description="a listener such as tcp:8082:interface=127.0.0.1, tls:8443, unix:/path, systemd:... or fd:..."),
-    Reader(_listener),
+    str, Meta(description="a listener such as tcp:8082:interface=127.0.0.1"), Reader(_listener)
 ]
 Host = Annotated[
     str,
     Meta(
-        pattern=r"\A(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]{2,45}\])\Z",
+        pattern=r"\A(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\])\Z",
         description="a host name without a port",
     ),
     Reader(_host),
@@ -182,29 +182,29 @@ Name = Annotated[
     str,
     Meta(
         pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
-        description="a name of 1 to 64 characters: letters, digits, dot, underscore, hyphen",
+        description="a name of up to 64 letters, digits, dots, underscores and hyphens",
     ),
 ]
 Model = Annotated[
     str,
-    Meta(pattern=r"\A[^\s\x00-\x1f\x7f]{1,256}\Z", description='a model name of 1 to 256 characters, or "*" for any'),
+    Meta(pattern=r"\A[^\s\x00-\x1f\x7f]{1,256}\Z", description="a model name of up to 256 characters"),
 ]
 RoutePath = Annotated[
     str,
     Meta(
-        # Whole, plain segments: no empty or dot segment, no escape that could be spelled in two ways (RFC 3986 3.3).
+        # Whole, plain segments (RFC 3986 section 3.3): none empty, no dots, no escape with two spellings.
         pattern=r"\A(?:/|(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,;=:@-]+)+)\Z",
-        description='a path such as "/v1": from a slash, whole plain segments, no slash at the end',
+        description='a path such as "/v1", of plain segments, without a slash at its end',
     ),
 ]
-Layer = Annotated[
-    str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,63}\Z", description='a layer name such as "guard"')
-]
+Layer = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,63}\Z", description='a layer name such as "guard"')]
+Layers = Annotated[tuple[Layer, ...], Meta(min_length=1, description="a list of layers, at least one")]
 HeaderName = Annotated[
     str,
     Meta(
-        pattern=r"\A[A-Za-z0-9!#$%&'*+.^`|~-]{1,64}\Z",  # RFC 9110 5.6.2 without "_", which fronts fold into "-"
-        description="a header name of its own, up to 64 characters, without underscores",
+        # A token (RFC 9110 section 5.6.2) without "_", which front servers fold into "-".
+        pattern=r"\A[A-Za-z0-9!#$%&'*+.^`|~-]{1,64}\Z",
+        description="a header name of its own, up to 64 characters, no underscore",
     ),
     Reader(_header),
 ]
@@ -216,29 +216,28 @@ Origin = Annotated[
 Url = Annotated[
     str,
     Meta(max_length=2_000, description='an http or https address without credentials, or ""'),
-    Reader(_url),
+    Reader(_address),
 ]
 
-
-# -- the sections -------------------------------------------------------------------------------------------------
+# -- the sections ----------------------------------------------------------------------------------
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A TOML table; attribute names are key names."""
+    """A TOML table: attribute names are key names."""
 
 
-class Server(Section):
+class Server(Section, frozen=True, kw_only=True):
     """Where we listen, and by what names we are called."""
 
-    listen: Annotated[tuple[Listen, ...], Meta(min_length=1, description="a list of listeners, at least one")] = (
-        "tcp:8082:interface=127.0.0.1",
-    )
+    listen: Annotated[
+        tuple[Listen, ...], Meta(min_length=1, description="a list of listeners, at least one")
+    ] = ("tcp:8082:interface=127.0.0.1",)
     control: ControlSocket = ""
     names: Annotated[tuple[Host, ...], Meta(description="a list of host names")] = ()
     half_close: Annotated[Literal["abort", "answer"], Meta(description='"abort" or "answer"')] = "abort"
 
 
-class Tls(Section):
+class Tls(Section, frozen=True, kw_only=True):
     """PEM files of the ``tls:`` listeners."""
 
     certificate: File = ""
@@ -246,8 +245,8 @@ class Tls(Section):
     client_ca: File = ""
 
 
-class Upstream(Section):
-    """One vLLM behind an AF_UNIX socket. Unset token limits are those of `Budget`."""
+class Upstream(Section, frozen=True, kw_only=True):
+    """One vLLM behind an AF_UNIX socket. Token limits of None are those of `Budget`."""
 
     name: Name
     socket: UpstreamSocket
@@ -257,48 +256,53 @@ class Upstream(Section):
     output_tokens: Tokens | None = None
 
 
-class Clients(Section):
+class Clients(Section, frozen=True, kw_only=True):
     """Who may come."""
 
     file: File = "clients.toml"
     anonymous: Annotated[
-        Literal["", "observer", "user"], Meta(description='"", "observer" or "user"')
+        Literal["", "observer", "user"], Meta(description='"observer", "user", or "" for nobody')
     ] = ""
 
 
-class Body(Section):
-    """Caps on request bodies, in bytes.
+class Body(Section, frozen=True, kw_only=True):
+    """Caps on request bodies, in bytes; `memory` is for all bodies held at one time.
 
     In TOML the entries of `routes` are keys of this very table, told apart by their leading slash.
     """
 
     default: BodySize = 64 << 10
     memory: BodySize = 256 << 20
-    routes: Annotated[dict[RoutePath, BodySize], Meta(description="a table of sizes by path")] = msgspec.field(
-        default_factory=lambda: {"/v1/responses": 16 << 20}
-    )
+    routes: Annotated[
+        dict[RoutePath, BodySize], Meta(description="a table of sizes by path"), Inline("/")
+    ] = msgspec.field(default_factory=lambda: {"/v1/responses": 16 << 20})
 
     def cap(self, path: bytes) -> int:
-        """The most bytes a body sent to `path` (no query) may have: the longest route of whole segments decides."""
+        """The most bytes a body sent to `path` (no query) may have.
+
+        The longest of `routes` that is the path or a leading part of it, in whole segments, decides.
+        """
         text = path.decode("latin-1")
-        covering = [route for route in self.routes if text == route or text.startswith(route.rstrip("/") + "/")]
+        covering = [
+            route for route in self.routes if text == route or text.startswith(route.rstrip("/") + "/")
+        ]
         return self.routes[max(covering, key=len)] if covering else self.default
 
 
-class Head(Section):
+class Head(Section, frozen=True, kw_only=True):
     """Bounds on a request's head: bytes of request line and fields together, and number of fields."""
 
     bytes: HeadSize = 32 << 10
     fields: FieldCount = 100
 
 
-class ResponseHead(Section):
+class ResponseHead(Section, frozen=True, kw_only=True):
     """Bound on the head of an upstream's answer, in bytes."""
 
     bytes: HeadSize = 64 << 10
 
 
-class Limits(Section):
+class Limits(Section, frozen=True, kw_only=True):
     """How much one client, and all of them, may ask."""
 
     requests_per_second: Rate = 5.0
@@ -312,20 +316,20 @@ class Limits(Section):
     response_head: ResponseHead = ResponseHead()
 
 
-class Usage(Section):
+class Usage(Section, frozen=True, kw_only=True):
     """Whether token usage is asked of the upstream for clients that did not ask."""
 
     ask_upstream: Switch = False
 
 
-class Budget(Section):
+class Budget(Section, frozen=True, kw_only=True):
     """Token limits of one request, unless its upstream has its own."""
 
     context_tokens: Tokens = 8_192
     output_tokens: Tokens = 2_048
 
 
-class Timeouts(Section):
+class Timeouts(Section, frozen=True, kw_only=True):
     """All in seconds."""
 
     connect: Seconds = 5.0
@@ -336,26 +340,27 @@ class Timeouts(Section):
     drain: Seconds = 300.0
 
 
-class Cors(Section):
+class Cors(Section, frozen=True, kw_only=True):
     """Whose pages may call us from a browser."""
 
     origins: Annotated[tuple[Origin, ...], Meta(description="a list of origins")] = ("http://localhost:3000",)
 
 
-class Headers(Section):
+class Headers(Section, frozen=True, kw_only=True):
     """Names of the two correlation headers."""
 
     request_id: HeaderName = "X-Request-ID"
     session_id: HeaderName = "X-Conveyance-Session-ID"
 
 
-class Sessions(Section):
+class Sessions(Section, frozen=True, kw_only=True):
     """Coding sessions: the agent, where it may work, what it may do unasked."""
 
     engine: Annotated[Literal["codex", "aider"], Meta(description='"codex" or "aider"')] = "codex"
     workspaces: Annotated[dict[Name, Folder], Meta(description="a table of folders by name")] = {}
     default_workspace: Annotated[
-        str, Meta(pattern=r"\A(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63})?\Z", description='a name in workspaces, or ""')
+        str,
+        Meta(pattern=r"\A(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63})?\Z", description='a name in workspaces, or ""'),
     ] = ""
     approval: Annotated[
         Literal["untrusted", "on-request", "never"], Meta(description='"untrusted", "on-request" or "never"')
@@ -365,13 +370,13 @@ class Sessions(Section):
     ] = "workspace-write"
 
 
-class Hermes(Section):
+class Hermes(Section, frozen=True, kw_only=True):
     """The registry we announce ourselves to."""
 
     url: Url = ""
 
 
-class Log(Section):
+class Log(Section, frozen=True, kw_only=True):
     """How we write about ourselves."""
 
     format: Annotated[Literal["json", "text"], Meta(description='"json" or "text"')] = "json"
@@ -381,7 +386,7 @@ class Log(Section):
     ] = "info"
 
 
-class Sections(Section):
+class Sections(Section, frozen=True, kw_only=True):
     """The whole file."""
 
     server: Server = Server()
@@ -390,8 +395,7 @@ class Sections(Section):
         Upstream(name="vllm", socket="/run/hades/vllm/api.sock", models=("qwen3-coder-30b-a3b-instruct",)),
     )
     tree: Annotated[
-        dict[RoutePath, Annotated[tuple[Layer, ...], Meta(min_length=1, description="a list of layers, at least one")]],
-        Meta(min_length=1, description="a table of layers by path, at least one"),
+        dict[RoutePath, Layers], Meta(min_length=1, description="a table of layers by path, at least one")
     ] = msgspec.field(
         default_factory=lambda: {
             "/v1": ("metered", "guard", "proxy"),
@@ -412,8 +416,161 @@ class Sections(Section):
     log: Log = Log()
 
 
-class Config(Sections):
-    """A configuration and where it came from: `source` is the file's name for messages, `folder` its directory."""
+class Config(Sections, frozen=True, kw_only=True):
+    """A configuration and where it came from.
+
+    :ivar source: the file's name, for messages.
+    :ivar folder: the directory its relative paths were taken from.
+    """
 
     source: str = BUILT_IN
     folder: str = "."
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def load(path: str | None) -> Config:
+    """Read the file at `path`, or the built-in defaults where that is None.
+
+    A given file replaces the defaults wholly: a key it leaves out has its default of `describe`, the
+    ``[tree]`` and the ``[[upstream]]`` it writes are all there are. Relative paths become absolute, from the
+    file's folder (without a file: from the working one).
+
+    :raises ConfigError: for a file that cannot be read, is no TOML, or says something it may not say.
+    """
+    if path is None:
+        return parse(default_text(), BUILT_IN, Path.cwd())
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_FILE_LIMIT + 1)
+        folder = Path(path).absolute().parent
+    except OSError as error:
+        raise ConfigError(path, "", f"a readable file: {error.strerror}") from None
+    if len(content) > _FILE_LIMIT:
+        raise ConfigError(path, "", "a file of at most 1 MiB")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(path, f"line {line}", "UTF-8 text") from None
+    return parse(text, path, folder)
+
+
+def parse(text: str, source: str, folder: Path) -> Config:
+    """Read TOML `text`; `source` names it in errors, relative paths are taken from `folder`.
+
+    :raises ConfigError: as `load`.
+    """
+    sections = read(text, Sections, source, folder)
+    config = Config(source=source, folder=str(folder), **msgspec.structs.asdict(sections))
+    for key, expected in _contradictions(config):
+        raise ConfigError(source, key, expected)
+    return config
+
+
+def default_text() -> str:
+    """The built-in defaults: package data in a wheel, ``etc/hadesgw.toml`` in a checkout."""
+    packaged = files("hadesgw") / "defaults.toml"
+    if packaged.is_file():
+        return packaged.read_text(encoding="utf-8")
+    return (Path(__file__).parent.parent / "etc" / "hadesgw.toml").read_text(encoding="utf-8")
+
+
+def describe() -> Iterator[Key]:
+    """Every key there is, in the order of the file."""
+    return keys(Sections)
+
+
+# -- keys that are right alone and wrong together: (key path, expected), naming both ---------------
+
+
+def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
+    yield from _listening(config)
+    yield from _upstreams(config)
+    for name, cap in {"default": config.limits.body.default, **config.limits.body.routes}.items():
+        if cap > config.limits.body.memory:
+            yield key_path("limits.body", name), "a size of at most limits.body.memory"
+    if config.headers.request_id.lower() == config.headers.session_id.lower():
+        yield "headers.session_id", "another name than headers.request_id has"
+    workspace = config.sessions.default_workspace
+    if workspace and workspace not in config.sessions.workspaces:
+        yield "sessions.default_workspace", f"a name in sessions.workspaces, got {shown(workspace)}"
+
+
+def _listening(config: Config) -> Iterator[tuple[str, str]]:
+    listeners = [parse_listener(description) for description in config.server.listen]
+    for index, listener in enumerate(listeners):
+        for earlier, other in enumerate(listeners[:index]):
+            if listener.collides(other):
+                yield f"server.listen[{index}]", f"another place than server.listen[{earlier}] has"
+    tls = config.tls
+    if not tls.certificate and (tls.private_key or tls.client_ca):
+        yield "tls.certificate", "a path, since tls.private_key or tls.client_ca has one"
+    if tls.certificate and not tls.private_key:
+        yield "tls.private_key", "a path, since tls.certificate has one"
+    if not tls.certificate and any(listener.kind == "tls" for listener in listeners):
+        yield "tls.certificate", "a path, since server.listen has a tls: listener"
+
+
+def _upstreams(config: Config) -> Iterator[tuple[str, str]]:
+    seen: dict[str, int] = {}
+    for index, upstream in enumerate(config.upstream):
+        first = seen.setdefault(upstream.name, index)
+        if first != index:
+            yield f"upstream[{index}].name", f"another name than upstream[{first}].name has"
+        if "*" in upstream.models and len(upstream.models) > 1:
+            yield f"upstream[{index}].models", 'names, or "*" alone'
+        output, output_key = _token_limit(config, index, "output_tokens")
+        context, context_key = _token_limit(config, index, "context_tokens")
+        if (
+            output >= context
+        ):  # no room for a prompt: whoever names no limit and is given ours would be refused
+            yield output_key, f"fewer tokens than {context_key}"
+
+
+def _token_limit(
+    config: Config, index: int, name: Literal["context_tokens", "output_tokens"]
+) -> tuple[int, str]:
+    """The limit in force for an upstream, and the key that sets it."""
+    own: int | None = getattr(config.upstream[index], name)
+    if own is not None:
+        return own, f"upstream[{index}].{name}"
+    return getattr(config.budget, name), f"budget.{name}"
+
+
+# -- the clients file's place ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ClientsSource:
+    """Where the clients are written: at `path` (file, credential), in `text` (environment), or nowhere."""
+
+    kind: Literal["file", "credential", "environment", "none"]
+    path: str = ""
+    text: str = field(default="", repr=False)
+
+
+def clients_source(config: Config, environ: Mapping[str, str]) -> ClientsSource:
+    """Choose where the clients are read from: the first of these that is there.
+
+    1. ``clients.file``. Under another name than its default it must be there, and nothing else is looked at;
+       an empty one is passed over.
+    2. ``$CREDENTIALS_DIRECTORY/clients``, which systemd's ``LoadCredential=clients:...`` makes.
+    3. The TOML text in ``$HADESGW_CLIENTS``. Taking it out of the environment is the caller's part.
+
+    A dangling symbolic link is there: a file that is not rendered yet must not let another one in.
+
+    :raises ConfigError: if ``clients.file`` must be there and is not.
+    """
+    path = config.clients.file
+    if path and os.path.lexists(path):
+        return ClientsSource("file", path=path)
+    if path and Path(path) != Path(config.folder, Clients().file):
+        raise ConfigError(config.source, "clients.file", f"a file that exists, got {shown(path)}")
+    folder = environ.get("CREDENTIALS_DIRECTORY", "")
+    credential = os.path.join(folder, "clients")
+    if folder and os.path.lexists(credential):
+        return ClientsSource("credential", path=credential)
+    text = environ.get("HADESGW_CLIENTS", "")
+    return ClientsSource("environment", text=text) if text else ClientsSource("none")
