@@ -59,7 +59,7 @@ BUILT_IN = "built-in defaults"
 _FILE_LIMIT = 1 << 20  # a configuration is a page: a device or a log given by mistake is not read to its end
 _SOCKET_PATH_LIMIT = 107  # sun_path of sockaddr_un less its final NUL, unix(7)
 
-# -- readers: the text in TOML and the file's folder -> the value; ValueError says "not as described" 
+# -- readers: the text in TOML and the file's folder -> the value; ValueError says "not as described"
 
 _SIZE = re.compile(r"([0-9]{1,15})(KiB|MiB|GiB)?")
 _UNITS = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, None: 1}
@@ -150,7 +150,7 @@ CountOrNone = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole numbe
 FieldCount = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
 BodySize = Annotated[
     int,
-    Meta(ge=1, le=1 << 36, description='a size from 1 (a byte) to "64GiB", such as "64KiB"'),
+    Meta(ge=1, le=1 << 36, description='a size from 1 to "64GiB", in bytes or such as "64KiB"'),
     Reader(_size, _size_text),
 ]
 HeadSize = Annotated[
@@ -182,7 +182,7 @@ Name = Annotated[
     str,
     Meta(
         pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
-        description="a name of up to 64 letters, digits, dots, underscores and hyphens",
+        description="a name of up to 64 letters, digits, dots, underscores or hyphens",
     ),
 ]
 Model = Annotated[
@@ -204,7 +204,7 @@ HeaderName = Annotated[
     Meta(
         # A token (RFC 9110 section 5.6.2) without "_", which front servers fold into "-".
         pattern=r"\A[A-Za-z0-9!#$%&'*+.^`|~-]{1,64}\Z",
-        description="a header name of its own, up to 64 characters, no underscore",
+        description="a header name of up to 64 characters, without underscores, that means nothing else",
     ),
     Reader(_header),
 ]
@@ -250,7 +250,7 @@ class Upstream(Section, frozen=True, kw_only=True):
 
     name: Name
     socket: UpstreamSocket
-    models: Annotated[tuple[Model, ...], Meta(description="a list of model names")] = ()
+    models: Annotated[tuple[Model, ...], Meta(description='a list of model names, or ["*"]')] = ()
     max_in_flight: Count = 16
     context_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
@@ -447,6 +447,8 @@ def load(path: str | None) -> Config:
         folder = Path(path).absolute().parent
     except OSError as error:
         raise ConfigError(path, "", f"a readable file: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(path, "", "a readable file: no file can have this name") from None
     if len(content) > _FILE_LIMIT:
         raise ConfigError(path, "", "a file of at most 1 MiB")
     try:
@@ -569,8 +571,8 @@ def clients_source(config: Config, environ: Mapping[str, str]) -> ClientsSource:
     if path and Path(path) != Path(config.folder, Clients().file):
         raise ConfigError(config.source, "clients.file", f"a file that exists, got {shown(path)}")
     folder = environ.get("CREDENTIALS_DIRECTORY", "")
-    credential = os.path.join(folder, "clients")
+    credential = Path(folder, "clients")
     if folder and os.path.lexists(credential):
-        return ClientsSource("credential", path=credential)
+        return ClientsSource("credential", path=str(credential))
     text = environ.get("HADESGW_CLIENTS", "")
     return ClientsSource("environment", text=text) if text else ClientsSource("none")

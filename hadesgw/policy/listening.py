@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 
 from msgspec import Struct, field
 
@@ -35,7 +35,7 @@ class Listener(Struct, frozen=True, kw_only=True):
     options: dict[str, str] = field(default_factory=dict)
 
     def collides(self, other: Listener) -> bool:
-        """Whether both ask for the same address and port, or the same path. Port 0 is a new port each time."""
+        """Whether both ask for the same address and port, or path. Port 0 is a new port each time."""
         if self.path or other.path:
             return os.path.normpath(self.path) == os.path.normpath(other.path)
         if self.port is None or other.port is None:
@@ -146,8 +146,8 @@ def _number(text: str) -> int:
 
 
 def _canonical(interface: str) -> str:
-    """One spelling of one address; nothing is looked up."""
+    """One spelling of one address; no interface means all of IPv4 to Twisted. Nothing is looked up."""
     try:
-        return str(ip_address(interface or "0.0.0.0"))
+        return str(ip_address(interface) if interface else IPv4Address(0))
     except ValueError:
         return interface.lower()

@@ -25,8 +25,8 @@ class ConfigError(Exception):
     """One thing wrong with a configuration, told in one line that is safe to print.
 
     :param file: the file as the operator named it.
-    :param key_path: dotted TOML path such as ``timeouts.idle`` or ``tree."/v1"``, ``line 3`` where the text is
-        no TOML, empty when the whole file is meant.
+    :param key_path: dotted TOML path such as ``timeouts.idle`` or ``tree."/v1"``, ``line 3`` where the text
+        is no TOML, empty when the whole file is meant.
     :param expected: what would have been right, with what was found if that may be `shown`.
     """
 
@@ -100,11 +100,12 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         return f"a text of {len(value)} characters" if _unspeakable(value) else repr(value)
     if isinstance(value, list | dict):
-        return "a table" if isinstance(value, dict) else "a list"
+        return ("a" if value else "an empty") + (" table" if isinstance(value, dict) else " list")
     return "a date or time"
 
 
-_SECRET = re.compile(r"(?=[A-Za-z_+-]*[0-9])[A-Za-z0-9_+-]{16,}|\bsk-|@|bearer|private", re.IGNORECASE)
+# A long run in which a digit or a capital stands, what announces a key, and who:password@host.
+_SECRET = re.compile(r"(?=[a-z_+-]*[0-9A-Z])[A-Za-z0-9_+-]{16,}|\bsk-|@|(?i:bearer|private)")
 
 
 def _unspeakable(text: str) -> bool:
@@ -164,13 +165,13 @@ class _Reading:
         """A table with known keys; those left out have their defaults."""
         if not isinstance(raw, dict):
             raise self._refusal(path, "a table", raw)
-        kinds = {field: _kind(field.type) for field in fields(section)}
-        prefixes = tuple(kind.inline for kind in kinds.values() if kind.inline)
-        known = [field.name for field, kind in kinds.items() if not kind.inline]
+        kinds = [(field, _kind(field.type)) for field in fields(section)]
+        prefixes = tuple(kind.inline for _, kind in kinds if kind.inline)
+        known = [field.name for field, kind in kinds if not kind.inline]
         for key in raw:
             if key not in known and not (prefixes and key.startswith(prefixes)):
                 raise self._unknown(key, known, path)
-        return section(**{field.name: self._field(field, kind, raw, path) for field, kind in kinds.items()})
+        return section(**{field.name: self._field(field, kind, raw, path) for field, kind in kinds})
 
     def _field(self, field: FieldInfo, kind: _Kind, table: dict[str, object], path: str) -> Any:
         if kind.inline:
@@ -232,8 +233,8 @@ class _Reading:
 
     def _unknown(self, key: str, known: list[str], path: str) -> ConfigError:
         near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "one of " + ", ".join(known)
-        return ConfigError(self._source, self._step(path, key), f"a known key, and this one is not: {hint}")
+        hint = f"did you mean {near[0]}?" if near else "known here: " + ", ".join(known)
+        return ConfigError(self._source, self._step(path, key), f"no unknown key; {hint}")
 
     def _step(self, path: str, key: str) -> str:
         """The path of a key that nobody has checked."""
@@ -241,7 +242,7 @@ class _Reading:
 
 
 class Key(NamedTuple):
-    """A key: its dotted path (``[]`` for any entry of a list), its default as TOML writes it, what it takes."""
+    """A key: its dotted path (``[]`` for any entry of a list), its default as TOML has it, what it takes."""
 
     path: str
     default: str
