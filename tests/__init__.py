@@ -1,0 +1,1 @@
+"""Everything that shows that hadesgw does what it says."""

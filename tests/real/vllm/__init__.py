@@ -1,0 +1,1 @@
+"""A real vLLM on a UNIX socket, and the gateway in front of it."""
