@@ -1,0 +1,186 @@
+"""Requests to one model server on its UNIX socket: connecting, keeping connections, asking once more when that is safe.
+
+- A full accept queue makes connect() on a UNIX socket fail at once (EAGAIN), where TCP would wait: so we wait.
+- vLLM closes a connection that was idle for 5 s, with a plain FIN: ours are dropped before that.
+- A request is sent again only if a *reused* connection died before any byte of an answer: then it met that close, not
+  the model. The caller can forbid it for requests with an effect.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, ConnectionRefusedError
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer
+from zope.interface import implementer
+
+from hadesgw.http.client import Answer, ClientConnection, UpstreamFailure
+from hadesgw.http.framing import Fields
+from hadesgw.interfaces import IUpstream
+from hadesgw.policy import refusals
+from hadesgw.policy.refusals import Refusal
+
+KEEP_IDLE_SECONDS = 4.0
+"""How long an idle connection is kept: less than the 5 s after which vLLM closes it."""
+BUSY_SECONDS = 2.0
+"""How long a full accept queue is waited out."""
+_PAUSE_SECONDS = (0.005, 0.1)  # between two tries: the first, and the most it grows to
+
+
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE"))  # RFC 9110 9.2.2, less PUT
+
+
+class _Connections(Factory):
+    """Makes the connections of one agent."""
+
+    noisy = False
+
+    def __init__(self, build: Callable[[], ClientConnection]) -> None:
+        self._build = build
+
+    def buildProtocol(self, addr: object) -> ClientConnection:
+        return self._build()
+
+
+@implementer(IAgent, IUpstream)
+class Agent:
+    """Asks one model server.
+
+    :param name: its name in the configuration.
+    :param clock: timers and monotonic time.
+    :param endpoint: connects to its socket.
+    :param random: returns a number in [0, 1), for jitter.
+    :param connect_seconds: the most a connection may take, a full queue included.
+    :param first_byte_seconds: the most the head of an answer may take once the request is sent.
+    :param head_limit: the most bytes that head may have.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        *,
+        random: Callable[[], float],
+        connect_seconds: float,
+        first_byte_seconds: float,
+        head_limit: int,
+    ) -> None:
+        self.name = name
+        self._clock = clock
+        self._endpoint = endpoint
+        self._random = random
+        self._connect_seconds = connect_seconds
+        self._first_byte_seconds = first_byte_seconds
+        self._head_limit = head_limit
+        self._idle: list[ClientConnection] = []
+        self._factory = _Connections(lambda: ClientConnection(clock, head_limit, self._release))
+
+    # -- Asking --------------------------------------------------------------------------------------------------------
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[Answer]:
+        """Ask; see `twisted.web.iweb.IAgent.request`.
+
+        :param uri: an absolute URI; only its path and query matter, the endpoint is fixed.
+        """
+        _, _, rest = uri.partition(b"://")
+        _, slash, target = rest.partition(b"/")
+        fields = [
+            (name, value) for name, values in (headers or Headers()).getAllRawHeaders() for value in values
+        ]
+        may_resend = method in _IDEMPOTENT
+        return self.ask(
+            method, slash + target or b"/", [(b"Host", b"localhost"), *fields], bodyProducer, lambda: may_resend
+        )
+
+    def ask(
+        self,
+        method: bytes,
+        target: bytes,
+        fields: Fields,
+        body: IBodyProducer | None,
+        may_resend: Callable[[], bool],
+    ) -> Deferred[Answer]:
+        """Ask with the fields as they stand.
+
+        :param may_resend: whether sending the request twice is harmless; asked only when the question arises.
+        :returns: fires with the answer when its head is there; fails with :class:`UpstreamFailure`. Cancel it, or abort
+            the answer, to close the connection.
+        """
+        seconds = self._first_byte_seconds
+        reused = self._take_idle()
+        if reused is None:
+            return self._connect().addCallback(lambda fresh: fresh.ask(method, target, fields, body, seconds))
+
+        def died(failure: Failure) -> Failure | Deferred[Answer]:
+            failure.trap(UpstreamFailure)
+            value = failure.value
+            if value.refusal is not refusals.UPSTREAM_DIED or not value.untouched or not may_resend():
+                return failure
+            return self._connect().addCallback(lambda fresh: fresh.ask(method, target, fields, body, seconds))
+
+        return reused.ask(method, target, fields, body, seconds).addErrback(died)
+
+    # -- Connections ---------------------------------------------------------------------------------------------------
+
+    def _take_idle(self) -> ClientConnection | None:
+        while self._idle:
+            connection = self._idle.pop()  # the one used last, so that surplus ones grow old and go
+            if connection.alive:
+                return connection
+        return None
+
+    def _release(self, connection: ClientConnection) -> None:
+        self._idle = [other for other in self._idle if other.alive]
+        self._idle.append(connection)
+        connection.expire_in(KEEP_IDLE_SECONDS)
+
+    def close_idle(self) -> None:
+        """Close the connections nobody uses."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.abort()
+
+    def _connect(self) -> Deferred[ClientConnection]:
+        return Deferred.fromCoroutine(self._connect_patiently())
+
+    async def _connect_patiently(self) -> ClientConnection:
+        give_up = self._clock.seconds() + min(BUSY_SECONDS, self._connect_seconds)
+        pause, longest = _PAUSE_SECONDS
+        while True:
+            try:
+                connection: ClientConnection = await self._endpoint.connect(self._factory)
+                return connection
+            except CancelledError:
+                raise
+            except Exception as error:
+                refusal = _name(error)
+                if refusal is not refusals.UPSTREAM_BUSY or self._clock.seconds() >= give_up:
+                    raise UpstreamFailure(refusal, untouched=True) from error
+            await deferLater(self._clock, pause * (0.5 + self._random()))
+            pause = min(pause * 2, longest)
+
+
+def _name(error: Exception) -> Refusal:
+    """Why a connection could not be made. Only a missing, closed or barred socket is told by its error number; of a full
+    queue Twisted only says that the connection failed, because EAGAIN means «wait» everywhere else.
+    """
+    if isinstance(error, ConnectionRefusedError):
+        return refusals.UPSTREAM_REFUSED
+    number = getattr(error, "osError", None)
+    if number == errno.ENOENT:
+        return refusals.UPSTREAM_MISSING
+    if number in (errno.EACCES, errno.EPERM):
+        return refusals.UPSTREAM_DENIED
+    if isinstance(error, ConnectError) and number in (None, errno.EAGAIN):
+        return refusals.UPSTREAM_BUSY
+    return refusals.UPSTREAM_UNREACHABLE

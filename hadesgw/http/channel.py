@@ -1,0 +1,407 @@
+"""The server's side of one connection: bytes in, requests out, answers back, in order.
+
+A connection is a loop over requests, one at a time. What a client pipelines behind the request in flight waits in
+`_unread`, unparsed; when much has gathered, reading pauses. While the client reads slowly, the producer of the answer
+is paused and no further request is begun; its departure is still noticed, because reading goes on.
+
+:class:`Channel` is what `twisted.web.http.Request` calls its channel; `twisted.web._http2.H2Stream` is another such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IProducer,
+    IPullProducer,
+    IPushProducer,
+    ISSLTransport,
+    ITransport,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import RESPONSES
+from zope.interface import implementer
+
+from hadesgw.http import framing
+from hadesgw.http.body import RequestBody
+from hadesgw.http.deadline import Deadline
+from hadesgw.http.framing import RequestHead
+from hadesgw.http.transport import eager_writer, read_plainly
+from hadesgw.policy import refusals
+from hadesgw.policy.correlation import Correlation
+from hadesgw.policy.dialects import Dialect, error_body
+from hadesgw.policy.refusals import Refusal, Refused
+
+if TYPE_CHECKING:
+    from hadesgw.http.site import Request, Site
+
+READ_AHEAD_BYTES = 64 * 1024
+"""How much a client may pipeline behind the request in flight before reading is paused."""
+LINGER_SECONDS = 2.0
+"""How long a closed connection still swallows what the client sends, so that a reset cannot eat our last answer."""
+
+
+@implementer(IPushProducer)
+class Channel(Protocol):
+    """One connection of one client.
+
+    :param site: whose resources answer.
+    """
+
+    transport: ITransport
+    factory: Site
+
+    def __init__(self, site: Site) -> None:
+        self.site = self.factory = site
+        self._unread = b""
+        self._head: RequestHead | None = None
+        self._body: RequestBody | None = None
+        self._request: Request | None = None
+        self._producer: IProducer | None = None
+        self._pull = False
+        self.choked = False  # the client does not read as fast as we write
+        self._paused = False  # we do not read from the client
+        self._advancing = False
+        self._lingering = False
+        self._persistent = True
+        self._deadline = Deadline(site.clock, self._too_late)
+
+    # -- Protocol ------------------------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Begin to wait for a request, or turn the client away when there are too many."""
+        transport = self.transport
+        read_plainly(transport)
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+        self.write: Callable[[bytes], None] = eager_writer(transport)
+        transport.registerProducer(self, True)  # type: ignore[attr-defined]
+        if not self.site.opened(self):
+            self._refuse(refusals.TOO_MANY_CONNECTIONS, self.site.correlator.identify(()))
+            return
+        self._deadline.set(self.site.timeouts.idle)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        if self._lingering:
+            return
+        self._unread = self._unread + data if self._unread else data
+        if not self._advancing:
+            self._advance()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The client left, or we hung up."""
+        self._deadline.end()
+        self.site.closed(self)
+        self._unread = b""
+        request, body = self._request, self._body
+        self._request = self._producer = None
+        if body is not None:
+            body.fail(reason)
+            body.release()
+        if request is not None:
+            request.connectionLost(reason)
+
+    # -- Reading -------------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Use what has been read, as far as it can be used now."""
+        self._advancing = True
+        try:
+            while self._unread and not self._lingering and not self.choked and self._take_some():
+                pass
+        except Refused as refused:
+            self._fault(refused.refusal)
+        finally:
+            self._advancing = False
+        if not self._lingering:
+            self._watch()
+
+    def _take_some(self) -> bool:
+        """Take one head or some of a body; False when nothing can be done with what is there."""
+        if self._body is not None and not self._body.complete:
+            used = self._body.feed(self._unread)
+            self._unread = self._unread[used:]
+            return True
+        if self._request is not None:
+            return False
+        return self._take_head()
+
+    def _take_head(self) -> bool:
+        if self._unread.startswith(b"\r\n"):  # RFC 9112 2.2: one empty line before a request is forgiven
+            self._unread = self._unread[2:]
+            if not self._unread:
+                return False
+        end = framing.head_end(self._unread, self.site.head_limits)
+        if not end:
+            return False
+        head = framing.read_head(self._unread[:end], self.site.head_limits)
+        correlation = self.site.correlator.identify(head.fields)
+        if not self.site.hosts.admits(head.host):
+            raise Refused(refusals.MISDIRECTED)
+        self._unread = self._unread[end:]
+        self._head = head
+        self._persistent = head.keep_alive and not self.site.draining
+        self._body = body = RequestBody(head.length, self.site.body_memory, self._body_wanted)
+        if self._unread and not body.complete:  # what came with the head, so that a small body is whole at once
+            self._unread = self._unread[body.feed(self._unread) :]
+        self._deadline.lift()
+        self._request = self.site.make_request(self, head, correlation)
+        self._request.process()
+        return True
+
+    def _body_wanted(self) -> None:
+        """Somebody waits for a body that is not complete yet."""
+        assert self._head is not None
+        if self._head.expects_continue and not self._body_begun():
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._deadline.set(self.site.timeouts.request_body)
+        self._resume_reading()
+
+    def _body_begun(self) -> bool:
+        return self._body is not None and self._body.received > 0
+
+    def _watch(self) -> None:
+        """Set the clock and the brakes by what the connection waits for."""
+        if self._request is None:
+            if self._unread and not self.choked:
+                self._deadline_for_head()
+        elif len(self._unread) >= READ_AHEAD_BYTES or (self._body is not None and self._body.held_back):
+            self._pause_reading()
+
+    def _deadline_for_head(self) -> None:
+        """An unfinished head has a total deadline: bytes that trickle in do not move it."""
+        if not self._head_begun:
+            self._head_begun = True
+            self._deadline.set(self.site.timeouts.request_head)
+
+    _head_begun = False
+
+    def _too_late(self) -> None:
+        if self._lingering:
+            self.transport.abortConnection()  # type: ignore[attr-defined]
+        elif self._request is not None:
+            if self._body is not None:
+                self._body.fail(Failure(Refused(refusals.BODY_TIMEOUT)))
+        elif self._unread:
+            self._fault(refusals.HEAD_TIMEOUT)
+        else:
+            self._hang_up()
+
+    def _pause_reading(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()  # type: ignore[attr-defined]
+
+    def _resume_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.transport.resumeProducing()  # type: ignore[attr-defined]
+
+    # -- Refusing and closing ------------------------------------------------------------------------------------------
+
+    def _fault(self, refusal: Refusal) -> None:
+        """What arrived cannot be used. Tell whoever waits for it, or answer at once, and read no further."""
+        self._persistent = False
+        raw, self._unread = self._unread, b""
+        if self._request is None:
+            self._refuse(refusal, self.site.correlator.salvage(raw[: self.site.head_limits.total]))
+        elif self._body is None or not self._body.fail(Failure(Refused(refusal))):
+            self._request.interrupt(refusal)
+
+    def _refuse(self, refusal: Refusal, correlation: Correlation) -> None:
+        """Answer for a request that never became one."""
+        body = error_body(refusal, Dialect.OPENAI)
+        fields = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))]
+        if refusal.retry_after is not None:
+            fields.append((b"Retry-After", b"%d" % refusal.retry_after))
+        self._persistent = False
+        self.write(self.head_bytes(refusal.status, RESPONSES.get(refusal.status, b""), fields, correlation) + body)
+        self.site.observer.refused_early(refusal, correlation.request_id, correlation.session_id)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close our half; swallow the client's for a while."""
+        self._lingering = True
+        self._unread = b""
+        self._resume_reading()
+        self.transport.unregisterProducer()  # type: ignore[attr-defined]
+        if ISSLTransport.providedBy(self.transport) or not hasattr(self.transport, "loseWriteConnection"):
+            self.transport.loseConnection()
+        else:
+            self.transport.loseWriteConnection()
+        self._deadline.set(LINGER_SECONDS)
+
+    def _hang_up(self) -> None:
+        """Close once everything is written, or when the client has taken nothing of it for the idle time."""
+        self._lingering = True
+        self._unread = b""
+        self._deadline.set(self.site.timeouts.idle)
+        self.transport.unregisterProducer()  # type: ignore[attr-defined]
+        self.transport.loseConnection()
+
+    def drain(self) -> None:
+        """The gateway is stopping: end after the request in flight, at once if there is none."""
+        self._persistent = False
+        if self._request is None and not self._lingering:
+            self._hang_up()
+
+    def interrupt(self, refusal: Refusal) -> None:
+        """The gateway has waited long enough: end the request in flight with `refusal`."""
+        if self._request is not None:
+            self._request.interrupt(refusal)
+
+    def break_off(self, visible: bool) -> None:
+        """End the connection in the middle of an answer.
+
+        :param visible: whether the framing of what was sent shows that the answer is incomplete. If not, the end must
+            be a reset, because a plain close would be taken for the answer's end.
+        """
+        if visible:
+            self._hang_up()
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection on the spot, unsent bytes included."""
+        self.transport.abortConnection()  # type: ignore[attr-defined]
+
+    # -- What Request asks of its channel ------------------------------------------------------------------------------
+
+    @property
+    def persistent(self) -> bool:
+        """Whether another request may follow on this connection after the one in flight."""
+        return self._persistent and self._body is not None and self._body.complete and not self.site.draining
+
+    def read_body(self, cap: int) -> Deferred[bytes]:
+        """The body of the request in flight."""
+        assert self._body is not None
+        return self._body.read(cap)
+
+    def forbid_reuse(self) -> None:
+        """No further request on this connection."""
+        self._persistent = False
+
+    @property
+    def body_received(self) -> int:
+        """Bytes of the request's body that have arrived."""
+        return 0 if self._body is None else self._body.received
+
+    def head_bytes(
+        self, status: int, phrase: bytes, fields: list[tuple[bytes, bytes]], correlation: Correlation
+    ) -> bytes:
+        """The head of an answer. This is the only place an answer's head is made, so none leaves without its ids."""
+        correlator = self.site.correlator
+        lines = [b"HTTP/1.1 %d %b" % (status, phrase)]
+        lines += [b"%b: %b" % field for field in fields if field[0].lower() not in correlator.names]
+        if not correlation.request_id or not correlation.session_id:
+            self.site.observer.correlation_missing()
+            correlation = correlator.identify(())
+        lines.append(b"%b: %b" % (correlator.request_name, correlation.request_id))
+        lines.append(b"%b: %b" % (correlator.session_name, correlation.session_id))
+        self._persistent = self.persistent  # what is said here binds
+        if not self._persistent:
+            lines.append(b"Connection: close")
+        elif self._head is not None and self._head.minor == 0:
+            lines.append(b"Connection: keep-alive")
+        lines.append(b"\r\n")
+        return b"\r\n".join(lines)
+
+    def writeSequence(self, pieces: list[bytes]) -> None:
+        """Write several pieces as one."""
+        self.write(b"".join(pieces))
+
+    def requestDone(self, request: Request) -> None:
+        """`request` has been answered."""
+        assert self._body is not None
+        may_follow, body_complete = self.persistent, self._body.complete
+        self._body.release()
+        self._request = self._body = self._head = None
+        self._head_begun = False
+        if not may_follow:
+            if body_complete:
+                self._hang_up()
+            else:
+                self._linger()
+            return
+        self._deadline.set(self.site.timeouts.idle)
+        self._resume_reading()
+        if not self._advancing:
+            self._advance()
+
+    def getPeer(self) -> IAddress:
+        """The client's address."""
+        return self.transport.getPeer()
+
+    def getHost(self) -> IAddress:
+        """Our address."""
+        return self.transport.getHost()
+
+    def isSecure(self) -> bool:
+        """Whether the connection is TLS."""
+        return ISSLTransport.providedBy(self.transport)
+
+    def loseConnection(self) -> None:
+        """Close once everything is written."""
+        self._persistent = False
+        if not self._lingering:
+            self._hang_up()
+
+    # -- Producers: the answer's, paused when the client does not read -------------------------------------------------
+
+    def registerProducer(self, producer: IPushProducer | IPullProducer, streaming: bool) -> None:
+        """Let `producer` make the answer.
+
+        :param streaming: True for a push producer; a pull producer is asked again whenever the buffer has drained.
+        """
+        self._producer = producer
+        self._pull = not streaming
+        if not streaming:
+            self.transport.unregisterProducer()  # type: ignore[attr-defined]
+            self.transport.registerProducer(producer, False)  # type: ignore[attr-defined]
+        elif self.choked:
+            producer.pauseProducing()  # type: ignore[union-attr]
+
+    def unregisterProducer(self) -> None:
+        """The answer has been made."""
+        self._producer = None
+        if self._pull:
+            self._pull = False
+            self.transport.unregisterProducer()  # type: ignore[attr-defined]
+            self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
+
+    def pauseProducing(self) -> None:
+        """The client does not read: hold the answer back."""
+        self.choked = True
+        if self._producer is not None:
+            self._producer.pauseProducing()  # type: ignore[attr-defined]
+
+    def resumeProducing(self) -> None:
+        """The client has read what was written."""
+        self.choked = False
+        if self._producer is not None:
+            self._producer.resumeProducing()  # type: ignore[attr-defined]
+        elif self._unread and not self._advancing:
+            self._advance()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; `connectionLost` follows and tells the request."""
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfClosingChannel(Channel):
+    """A connection whose client may close its half and still get the answer in flight (`half_close = "answer"`)."""
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more."""
+        self._persistent = False
+        if self._request is None or (self._body is not None and not self._body.complete):
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our half is closed: the client swallows what is left."""

@@ -1,0 +1,433 @@
+"""The gateway's side of one connection to the model server: one request out, one answer back, again and again.
+
+llhttp splits the answers; what it leaves open is decided here: heads are bounded, an answer framed two ways or by an
+unknown coding is not believed, an unasked 101 is refused, one that ends with the connection ends with it, and whatever
+follows an answer unasked spoils the connection but not the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IProtocol, IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from hadesgw.http.deadline import Deadline
+from hadesgw.http.framing import Fields
+from hadesgw.http.transport import eager_writer, read_plainly
+from hadesgw.policy import refusals
+from hadesgw.policy.refusals import Refusal
+
+MAX_FIELDS = 256
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_DONE = Failure(ResponseDone())  # one for all: making a Failure costs more than relaying an event
+
+
+class UpstreamFailure(Exception):
+    """The model server did not give an answer, or not to its end.
+
+    :ivar refusal: what to tell the client if nothing has been told yet.
+    :ivar untouched: whether not one byte of an answer had arrived.
+    """
+
+    def __init__(self, refusal: Refusal, untouched: bool = False) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+        self.untouched = untouched
+
+
+@implementer(IBodyProducer)
+class BytesBody:
+    """A request body that is at hand whole.
+
+    :ivar data: the body; our own connection sends it together with the head.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.length = len(data)
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        """Write it all."""
+        consumer.write(self.data)
+        done: Deferred[None] = Deferred()
+        done.callback(None)
+        return done
+
+    def stopProducing(self) -> None:
+        """There is nothing to stop."""
+
+    def pauseProducing(self) -> None:
+        """There is nothing to pause."""
+
+    def resumeProducing(self) -> None:
+        """There is nothing to resume."""
+
+
+@implementer(IResponse, IPushProducer)
+class Answer:
+    """One answer of the model server; also the transport its body's receiver is given.
+
+    :ivar fields: (name, value) pairs as they came.
+    """
+
+    version = (b"HTTP", 1, 1)
+    request = None
+    previousResponse = None
+
+    def __init__(self, connection: ClientConnection, code: int, phrase: bytes, fields: Fields, length: int | None):
+        self.code = code
+        self.phrase = phrase
+        self.fields = fields
+        self.length: Any = UNKNOWN_LENGTH if length is None else length
+        self._connection: ClientConnection | None = connection
+        self._receiver: IProtocol | None = None
+        self._early: list[bytes] = []
+        self._end: Failure | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """The fields in Twisted's form."""
+        headers = Headers()
+        for name, value in self.fields:
+            headers.addRawHeader(name, value)
+        return headers
+
+    def setPreviousResponse(self, response: IResponse) -> None:
+        """The agent follows nothing, so there is none."""
+
+    def deliverBody(self, protocol: IProtocol) -> None:
+        """Give the body to `protocol`, which may pause, resume and abort its transport."""
+        self._receiver = protocol
+        protocol.makeConnection(self)  # type: ignore[arg-type]
+        early, self._early = b"".join(self._early), []
+        if early:
+            protocol.dataReceived(early)
+        if self._end is not None:
+            protocol.connectionLost(self._end)
+        else:
+            self.resumeProducing()
+
+    def receive(self, data: bytes) -> None:
+        """Some of the body has arrived."""
+        if self._receiver is None:
+            self._early.append(data)
+            self.pauseProducing()
+        else:
+            self._receiver.dataReceived(data)
+
+    def finish(self, reason: Failure) -> None:
+        """The body is at its end, for good or ill."""
+        self._connection = None
+        self._end = reason
+        if self._receiver is not None:
+            self._receiver.connectionLost(reason)
+
+    def pauseProducing(self) -> None:
+        """Stop reading the socket."""
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resumeProducing(self) -> None:
+        """Read the socket again."""
+        if self._connection is not None:
+            self._connection.resume()
+
+    def stopProducing(self) -> None:
+        """Nobody wants the rest: close the connection, which is how the model server learns it."""
+        if self._connection is not None:
+            self._connection.abort()
+
+    loseConnection = abortConnection = stopProducing
+
+
+class ClientConnection(Protocol):
+    """One connection to the model server.
+
+    :param clock: for the deadlines.
+    :param head_limit: the most bytes an answer's head may have.
+    :param idle: called with this connection when it is free for another request.
+    """
+
+    def __init__(self, clock: IReactorTime, head_limit: int, idle: Callable[[ClientConnection], None]) -> None:
+        self._head_limit = head_limit
+        self._idle = idle
+        self._deadline = Deadline(clock, self._too_late)
+        self._waiting: Deferred[Answer] | None = None  # for the head
+        self._answer: Answer | None = None  # whose body is arriving
+        self._parser: httptools.HttpResponseParser | None = None
+        self._head_bytes = 0
+        self._paused = False
+        self.alive = False
+
+    # -- Protocol ------------------------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Take the socket from the endpoint's wrapper: one call less for every read."""
+        transport: Any = self.transport
+        read_plainly(transport)
+        if getattr(transport, "protocol", None) is not None:
+            transport.protocol = self
+        self._write = eager_writer(transport)
+        self.alive = True
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The model server closed, or we did."""
+        self.alive = False
+        self._deadline.end()
+        if self._waiting is not None:
+            self._fail(refusals.UPSTREAM_DIED)
+        elif self._answer is not None:
+            self._end_with_connection(reason)
+
+    def _end_with_connection(self, reason: Failure) -> None:
+        """RFC 9112 8: an answer that states no length ends with an orderly close; any other is cut by it."""
+        if self._until_close and reason.check(ConnectionDone):
+            self._finish(_DONE)
+        else:
+            self._fail(refusals.STREAM_TRUNCATED)
+
+    # -- Asking --------------------------------------------------------------------------------------------------------
+
+    def ask(
+        self, method: bytes, target: bytes, fields: Fields, body: IBodyProducer | None, first_byte: float
+    ) -> Deferred[Answer]:
+        """Send a request.
+
+        :param fields: without framing fields, which are added here.
+        :param first_byte: seconds in which the answer's head must come.
+        :returns: fires with the answer as soon as its head is complete; fails with :class:`UpstreamFailure`. Cancelling
+            it closes the connection.
+        """
+        self._reset()
+        self._bodiless = method == b"HEAD"
+        waiting = self._waiting = Deferred(self._cancelled)
+        self._deadline.set(first_byte)
+        self._send(method, target, fields, body)
+        return waiting
+
+    def _cancelled(self, waiting: Deferred[Answer]) -> None:
+        self._waiting = None
+        self.abort()
+
+    def _reset(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._head_bytes = 0
+        self._fields: Fields = []
+        self._phrase = b""
+        self._chunks: list[bytes] = []
+        self._fault: Refusal | None = None
+        self._head_ready = self._complete = self._surplus = self._until_close = self._keep_alive = False
+        self._interim = False
+
+    def _send(self, method: bytes, target: bytes, fields: Fields, body: IBodyProducer | None) -> None:
+        lines = [b"%b %b HTTP/1.1" % (method, target)]
+        lines += [b"%b: %b" % field for field in fields]
+        if body is None:
+            self._write(b"\r\n".join((*lines, b"\r\n")))
+        elif isinstance(body, BytesBody):
+            lines.append(b"Content-Length: %d\r\n\r\n" % body.length)
+            self._write(b"\r\n".join(lines) + body.data)
+        else:
+            self._send_produced(lines, body)
+
+    def _send_produced(self, lines: list[bytes], body: IBodyProducer) -> None:
+        """Send a body of any other producer; it must know its length, so that a cut one cannot look whole."""
+        if body.length is UNKNOWN_LENGTH:
+            raise ValueError("a request body of unknown length cannot be sent")
+        lines.append(b"Content-Length: %d\r\n\r\n" % body.length)
+        self._write(b"\r\n".join(lines))
+        body.startProducing(self.transport).addErrback(lambda _: self.abort())  # type: ignore[arg-type]
+
+    # -- Answers -------------------------------------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        """Parse what arrived, then act on it: nothing is called back from inside the parser."""
+        parser = self._parser
+        if parser is None:  # bytes nobody asked for
+            self.abort()
+            return
+        if not self._head_ready:
+            self._head_bytes += len(data)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserError:
+            if self._complete:
+                self._surplus = True
+            else:
+                self._fault = self._fault or refusals.UPSTREAM_GARBAGE
+        if not self._head_ready and self._head_bytes > self._head_limit:
+            self._fault = self._fault or refusals.UPSTREAM_HEAD_TOO_LARGE
+        self._act()
+
+    def _act(self) -> None:
+        if self._waiting is not None:
+            if self._fault is not None and not self._begun_well:
+                self._fail(self._fault)
+                return
+            if not self._head_ready:
+                return
+            self._deliver_head()
+        answer = self._answer
+        if answer is None:  # the receiver of the head wanted no more
+            return
+        if self._chunks:
+            data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+            self._chunks = []
+            answer.receive(data)
+            if self._answer is None:
+                return
+        if self._fault is not None:
+            self._fail(refusals.STREAM_TRUNCATED)
+        elif self._complete:
+            self._finish(_DONE)
+
+    @property
+    def _begun_well(self) -> bool:
+        """Whether the head was sound, although something behind it in the same read was not."""
+        return self._head_ready and self._fault is refusals.UPSTREAM_GARBAGE
+
+    def _deliver_head(self) -> None:
+        assert self._waiting is not None and self._parser is not None
+        self._deadline.lift()
+        self._answer = Answer(self, self._parser.get_status_code(), self._phrase, self._fields, self._length)
+        waiting, self._waiting = self._waiting, None
+        waiting.callback(self._answer)
+
+    def _finish(self, reason: Failure) -> None:
+        """The answer has come to its end: the connection may serve again, unless something speaks against it."""
+        answer, self._answer = self._answer, None
+        assert answer is not None
+        self._parser = None
+        reusable = self.alive and self._keep_alive and not self._surplus
+        self.resume()
+        if reusable:
+            self._idle(self)
+        else:
+            self.abort()
+        answer.finish(reason)
+
+    def _fail(self, refusal: Refusal) -> None:
+        untouched = self._head_bytes == 0
+        failure = Failure(UpstreamFailure(refusal, untouched))
+        waiting, self._waiting = self._waiting, None
+        answer, self._answer = self._answer, None
+        self.abort()
+        if waiting is not None:
+            waiting.errback(failure)
+        if answer is not None:
+            answer.finish(failure)
+
+    def _too_late(self) -> None:
+        if self._waiting is not None:
+            self._fail(refusals.UPSTREAM_SILENT)
+        else:
+            self.abort()
+
+    # -- llhttp's callbacks: they note, and raise nothing ---------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A status line begins."""
+        if self._complete:
+            self._surplus = True
+
+    def on_status(self, phrase: bytes) -> None:
+        """(Part of) the reason phrase."""
+        if not self._complete:
+            self._phrase += phrase
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header field, or a trailer field, which is dropped."""
+        if not self._head_ready:
+            self._fields.append((name, value))
+            if len(self._fields) > MAX_FIELDS:
+                self._fault = refusals.UPSTREAM_HEAD_TOO_LARGE
+
+    def on_headers_complete(self) -> None:
+        """A head is complete: an interim one (RFC 9110 15.2), the one waited for, or one too many."""
+        assert self._parser is not None
+        status = self._parser.get_status_code()
+        if self._complete:
+            return
+        if status == 101:
+            self._fault = refusals.UPSTREAM_GARBAGE
+        elif status < 200:
+            self._interim = True
+        else:
+            self._head_ready = True
+            self._judge_framing(status)
+
+    def _judge_framing(self, status: int) -> None:
+        assert self._parser is not None
+        lengths = [value for name, value in self._fields if name.lower() == b"content-length"]
+        codings = [value for name, value in self._fields if name.lower() == b"transfer-encoding"]
+        if any(_CONTROL.search(value) for _, value in self._fields) or _CONTROL.search(self._phrase):
+            self._refuse_head()
+        elif codings and (lengths or [coding.lower() for coding in codings] != [b"chunked"]):
+            self._refuse_head()
+        elif len(lengths) > 1 or (lengths and len(lengths[0]) > 18):
+            self._refuse_head()
+        self._length = int(lengths[0]) if lengths and self._fault is None else None
+        bodiless = self._bodiless or status in (204, 304)
+        if bodiless and not codings:
+            self._complete = self._bodiless  # llhttp would wait for the body a HEAD answer only describes
+            self._length = 0 if status == 204 else self._length
+        self._until_close = not (lengths or codings or bodiless)
+        self._keep_alive = not self._until_close and self._parser.should_keep_alive()
+
+    def _refuse_head(self) -> None:
+        self._head_ready = False
+        self._fault = refusals.UPSTREAM_GARBAGE
+
+    def on_body(self, data: bytes) -> None:
+        """Some of the body, whatever it was framed by."""
+        if self._complete:
+            self._surplus = True
+        else:
+            self._chunks.append(data)
+
+    def on_message_complete(self) -> None:
+        """The answer, or an interim head, is complete."""
+        if self._interim:
+            self._interim = False
+            self._fields = []
+            self._phrase = b""
+        else:
+            self._complete = True
+
+    # -- Flow ----------------------------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Stop reading."""
+        if not self._paused and self.alive:
+            self._paused = True
+            self.transport.pauseProducing()  # type: ignore[union-attr]
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused:
+            self._paused = False
+            if self.alive:
+                self.transport.resumeProducing()  # type: ignore[union-attr]
+
+    def expire_in(self, seconds: float) -> None:
+        """Close the connection if nobody asks it anything for so long."""
+        self._deadline.set(seconds)
+
+    def abort(self) -> None:
+        """Close at once. Whoever waits for the head or the body is told so."""
+        if self.alive:
+            self.alive = False
+            self._deadline.end()
+            self._parser = None
+            self.transport.abortConnection()  # type: ignore[union-attr]

@@ -1,0 +1,180 @@
+"""One request joined to one answer of the model server, from the moment it is asked to the end of either side.
+
+The relay owns the request's end: whoever dies first, the other side learns it once. States follow each other without
+return: *asked* (nothing told to the client yet), *flowing* (the head has been told), *ended*.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.iweb import UNKNOWN_LENGTH
+
+from hadesgw.http.client import Answer, UpstreamFailure
+from hadesgw.http.deadline import Deadline
+from hadesgw.http.framing import answer_fields
+from hadesgw.http.site import PHRASES, Request
+from hadesgw.http.sse import EventScanner
+from hadesgw.interfaces import IProxyObserver
+from hadesgw.policy import refusals
+from hadesgw.policy.dialects import error_event
+from hadesgw.policy.refusals import Refusal
+
+
+class Relay(Protocol):
+    """Carries an answer to its client; the receiver of the answer's body.
+
+    :param request: the client's.
+    :param clock: for the idle deadline.
+    :param idle_seconds: how long an answer that has begun may bring nothing but comments, or its client take nothing.
+    :param observer: told of aborted upstream work and of contradicting ids.
+    """
+
+    def __init__(self, request: Request, clock: IReactorTime, idle_seconds: float, observer: IProxyObserver) -> None:
+        self._request = request
+        self._idle_seconds = idle_seconds
+        self._observer = observer
+        self._deadline = Deadline(clock, self._idle)
+        self._asked: Deferred[None] | None = None
+        self._answer: Answer | None = None
+        self._events: EventScanner | None = None
+        self._held = False
+        self._ended = False
+
+    def carry(self, answer: Deferred[Answer]) -> None:
+        """Relay what `answer` will bring."""
+        request = self._request
+        request.on_interrupt = self._interrupted
+        request.notifyFinish().addErrback(self._departed)
+        self._asked = answer.addCallbacks(self._begin, self._unanswered)
+
+    # -- The upstream's side -------------------------------------------------------------------------------------------
+
+    def _unanswered(self, failure: Failure) -> None:
+        """There is no answer to relay."""
+        if failure.check(CancelledError) and self._ended:
+            return  # we cancelled it
+        failure.trap(UpstreamFailure)
+        self._end()
+        self._request.refuse(failure.value.refusal)
+
+    def _begin(self, answer: Answer) -> None:
+        """The answer's head is here."""
+        self._asked = None
+        self._answer = answer
+        self._note_ids(answer)
+        request = self._request
+        ours = request.channel.site.correlator.names  # type: ignore[union-attr]
+        request.setResponseCode(answer.code, PHRASES.get(answer.code, b"Unassigned"))
+        headers = request.responseHeaders
+        for name, value in answer_fields(answer.fields, ours):
+            headers.addRawHeader(name, value)
+            if name == b"content-type" and value.lower().startswith(b"text/event-stream"):
+                self._events = EventScanner()
+        if answer.length is not UNKNOWN_LENGTH:
+            headers.setRawHeaders(b"Content-Length", [b"%d" % answer.length])
+        if self._events is not None:
+            request.record.stream = True
+            headers.setRawHeaders(b"Cache-Control", [b"no-cache, no-transform"])
+            headers.setRawHeaders(b"X-Accel-Buffering", [b"no"])
+            request.write(b"")  # whoever waits for events may see at once that they will come
+        answer.deliverBody(self)
+        if not self._ended:
+            self._deadline.set(self._idle_seconds)
+
+    def _note_ids(self, answer: Answer) -> None:
+        """An upstream may echo the ids; if it echoes others, an operator must know, and the client never sees them."""
+        correlation = self._request.correlation
+        correlator = self._request.channel.site.correlator  # type: ignore[union-attr]
+        for name, value in answer.fields:
+            lowered = name.lower()
+            if lowered in correlator.names:
+                sent = correlation.request_id if lowered == correlator.request_name.lower() else correlation.session_id
+                if value != sent:
+                    self._observer.correlation_mismatch(lowered)
+
+    def connectionMade(self) -> None:
+        """The body follows: let the client's pace be the upstream's."""
+        self._request.registerProducer(self.transport, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Some of the body: on with it, as it is."""
+        if self._ended:
+            return
+        if self._events is None or self._events.feed(data):
+            self._deadline.set(self._idle_seconds)
+        self._request.write(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The body is at its end."""
+        if self._ended:
+            return
+        self._end()
+        if reason.check(ResponseDone):
+            self._request.finish()
+        else:
+            self._break(refusals.STREAM_TRUNCATED)
+
+    # -- The client's side ---------------------------------------------------------------------------------------------
+
+    def _departed(self, reason: Failure) -> None:
+        """The client left: so must its request."""
+        if self._ended:
+            return
+        if self._request.record.reason is None:
+            self._request.record.reason = "client_left"
+        self._abandon()
+
+    # -- The clock and the operator ------------------------------------------------------------------------------------
+
+    def _idle(self) -> None:
+        """Nothing has moved for too long: the upstream is silent, or the client takes nothing."""
+        self._interrupted(refusals.CLIENT_STALLED if self._request.choked else refusals.STREAM_IDLE)
+
+    def _interrupted(self, refusal: Refusal) -> None:
+        """End it now, with `refusal`."""
+        if self._ended:
+            return
+        self._abandon()
+        self._break(refusal)
+
+    # -- Ends ----------------------------------------------------------------------------------------------------------
+
+    def _abandon(self) -> None:
+        """Let the upstream know that nobody waits any more."""
+        asked, answer = self._asked, self._answer
+        self._end()
+        self._observer.upstream_abandoned()
+        if answer is not None:
+            answer.abortConnection()
+        elif asked is not None:
+            asked.cancel()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._deadline.end()
+        self._asked = None
+        request = self._request
+        request.on_interrupt = None
+        if self._answer is not None and request.producer is not None and request.channel is not None:
+            request.unregisterProducer()
+        self._answer = None
+
+    def _break(self, refusal: Refusal) -> None:
+        """Tell the client that there is no more, in the form its state allows."""
+        request = self._request
+        if not request.startedWriting:
+            request.responseHeaders = type(request.responseHeaders)()
+            request.refuse(refusal)
+            return
+        request.record.reason = refusal.reason
+        request.record.code = refusal.code
+        last = b""
+        if self._events is not None:
+            last = error_event(refusal, request.dialect)
+            if not self._events.at_border:
+                last = b"\n\n" + last  # close the event that broke off, or a reader would take ours for part of it
+        request.cut(last)

@@ -1,0 +1,290 @@
+"""The factory of connections, and the request as Twisted's resources know it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import server
+from twisted.web.http import NO_BODY_CODES, datetimeToString
+from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET, UnsupportedMethod
+from zope.interface import implementer
+
+from hadesgw.config import Timeouts
+from hadesgw.http.body import MemoryShare
+from hadesgw.http.channel import Channel, HalfClosingChannel
+from hadesgw.http.framing import AllowedHosts, HeadLimits, RequestHead
+from hadesgw.interfaces import IGatewayRequest, ISiteObserver, Record
+from hadesgw.policy import refusals
+from hadesgw.policy.correlation import Correlation, Correlator
+from hadesgw.policy.dialects import dialect_of, error_body
+from hadesgw.policy.refusals import Refusal
+
+PHRASES = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
+_SERVER = b"hadesgw"
+
+
+@implementer(IGatewayRequest)
+class Request(server.Request):
+    """A request on a :class:`Channel`.
+
+    What differs from Twisted's: it is born with its head and ids, its body comes only when asked for, errors are said in
+    the caller's dialect, the answer's head leaves in one write with its first bytes, and an answer can be cut.
+    """
+
+    defaultContentType = None
+    _log = Logger()
+    channel: Channel | None
+
+    def __init__(self, channel: Channel, head: RequestHead, correlation: Correlation) -> None:
+        server.Request.__init__(self, channel)
+        self.head = head
+        self.correlation = correlation
+        self.record = Record(channel.site.clock.seconds())
+        self.dialect = dialect_of(head.path)
+        self.on_interrupt: Callable[[Refusal], None] | None = None
+        self._bodiless = False
+        self.method = head.method
+        self.uri = head.target
+        self.path = head.path
+        self.clientproto = b"HTTP/1.1" if head.minor else b"HTTP/1.0"
+        self.args: dict[bytes, list[bytes]] = {}
+        add = self.requestHeaders.addRawHeader
+        for name, value in head.fields:
+            add(name, value)
+
+    # -- Finding and asking the resource -------------------------------------------------------------------------------
+
+    def process(self) -> None:
+        """Find the resource and let it answer."""
+        assert self.channel is not None
+        self.site = self.channel.site
+        self.prepath = []
+        self.postpath = self.path[1:].split(b"/")  # raw: nothing is decoded, so nothing can be decoded twice
+        try:
+            self.render(self.site.getResourceFor(self))
+        except Exception:
+            self.processingFailed(Failure())
+
+    def render(self, resource: IResource) -> None:
+        """Let `resource` answer: bytes at once, or `NOT_DONE_YET`."""
+        try:
+            body = resource.render(self)
+        except UnsupportedMethod as unsupported:
+            allowed = b", ".join(sorted(unsupported.allowedMethods))
+            self.refuse(refusals.METHOD_NOT_ALLOWED, [(b"Allow", allowed)])
+            return
+        if body is NOT_DONE_YET:
+            return
+        self.setHeader(b"Content-Length", b"%d" % len(body))
+        self.write(body)
+        self.finish()
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """A resource raised: log it, and tell the client no more than that."""
+        self._log.failure("A resource failed on request {id}", reason, id=self.correlation.request_id.decode("ascii"))
+        self.interrupt(refusals.INTERNAL)
+        return reason
+
+    # -- IGatewayRequest -----------------------------------------------------------------------------------------------
+
+    def read_body(self, cap: int) -> Deferred[bytes]:
+        """See :meth:`IGatewayRequest.read_body`."""
+        assert self.channel is not None
+        return self.channel.read_body(cap)
+
+    def refuse(self, refusal: Refusal, fields: Iterable[tuple[bytes, bytes]] = ()) -> int:
+        """See :meth:`IGatewayRequest.refuse`."""
+        self.record.reason = refusal.reason
+        self.record.code = refusal.code
+        body = error_body(refusal, self.dialect)
+        self.setResponseCode(refusal.status, PHRASES.get(refusal.status, b"Refused"))
+        if refusal.close and self.channel is not None:
+            self.channel.forbid_reuse()
+        if refusal.retry_after is not None:
+            self.setHeader(b"Retry-After", b"%d" % refusal.retry_after)
+        for name, value in fields:
+            self.setHeader(name, value)
+        self.setHeader(b"Content-Type", b"application/json")
+        self.setHeader(b"Content-Length", b"%d" % len(body))
+        if not self._disconnected:
+            self.write(body)
+            self.finish()
+        return NOT_DONE_YET
+
+    @property
+    def choked(self) -> bool:
+        """Whether the client reads more slowly than the answer comes."""
+        return self.channel is not None and self.channel.choked
+
+    def cut(self, last: bytes = b"") -> None:
+        """See :meth:`IGatewayRequest.cut`."""
+        if self.finished or self._disconnected or self.channel is None:
+            return
+        if last:
+            self.write(last)
+        framed = bool(self.chunked) or self.responseHeaders.hasHeader(b"Content-Length")
+        self.channel.break_off(visible=framed or bool(last))
+
+    def interrupt(self, refusal: Refusal) -> None:
+        """End the request with `refusal` as well as its state allows: as an answer, or by cutting the one begun."""
+        if self.finished or self._disconnected:
+            return
+        if self.on_interrupt is not None:
+            self.on_interrupt(refusal)
+        elif not self.startedWriting:
+            self.refuse(refusal)
+        else:
+            self.record.reason = refusal.reason
+            self.cut()
+
+    # -- Writing -------------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send `data` as part of the answer's body, behind the head if that has not been sent."""
+        if self.finished:
+            raise RuntimeError("write called after finish")
+        if self._disconnected or self.channel is None:
+            return
+        if self.startedWriting:
+            if data and not self._bodiless:
+                self.sentLength += len(data)
+                self.channel.write(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
+            return
+        head = self._begin(self.channel)
+        if not data or self._bodiless:
+            self.channel.write(head)
+            return
+        self.sentLength += len(data)
+        self.channel.write(head + (b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data))
+
+    def _begin(self, channel: Channel) -> bytes:
+        """Decide the framing of the answer (RFC 9112 6.3) and make its head."""
+        self.startedWriting = 1
+        site = channel.site
+        self.record.first_byte = site.clock.seconds()
+        self._bodiless = self.method == b"HEAD" or self.code in NO_BODY_CODES
+        fields = [(name, value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values]
+        headers = self.responseHeaders
+        if not self._bodiless and not headers.hasHeader(b"Content-Length"):
+            if self.head.minor == 1:
+                self.chunked = 1
+                fields.append((b"Transfer-Encoding", b"chunked"))
+            else:
+                channel.forbid_reuse()  # only the close can tell an HTTP/1.0 client where this ends
+        if not headers.hasHeader(b"Date"):
+            fields.append((b"Date", site.date()))
+        if not headers.hasHeader(b"Server"):
+            fields.append((b"Server", _SERVER))
+        return channel.head_bytes(self.code, self.code_message, fields, self.correlation)
+
+
+class Site(server.Site):
+    """The door: makes a :class:`Channel` for each connection and knows which are open.
+
+    :param resource: root of the resource tree.
+    :param clock: monotonic time and timers.
+    :param correlator: finds or makes the ids of a request.
+    :param hosts: the names answered for.
+    :param head_limits: bounds on a request head.
+    :param body_memory: what all request bodies together may hold.
+    :param timeouts: of the configuration.
+    :param max_connections: how many may be open at once.
+    :param half_close: whether a client that closed its half still gets its answer.
+    :param observer: told what no resource sees.
+    """
+
+    def __init__(
+        self,
+        resource: IResource,
+        *,
+        clock: IReactorTime,
+        correlator: Correlator,
+        hosts: AllowedHosts,
+        head_limits: HeadLimits,
+        body_memory: MemoryShare,
+        timeouts: Timeouts,
+        max_connections: int,
+        half_close: bool,
+        observer: ISiteObserver,
+    ) -> None:
+        server.Site.__init__(self, resource, reactor=clock, parsePOSTFormSubmission=False)
+        self.clock = clock
+        self.correlator = correlator
+        self.hosts = hosts
+        self.head_limits = head_limits
+        self.body_memory = body_memory
+        self.timeouts = timeouts
+        self.observer = observer
+        self.draining = False
+        self.channels: set[Channel] = set()
+        self._max_connections = max_connections
+        self._channel = HalfClosingChannel if half_close else Channel
+        self._date = (0, b"")
+
+    # -- Connections ---------------------------------------------------------------------------------------------------
+
+    def buildProtocol(self, addr: IAddress) -> Channel:
+        """A channel for a new connection."""
+        return self._channel(self)
+
+    def opened(self, channel: Channel) -> bool:
+        """Note an open connection; False if there are too many."""
+        self.channels.add(channel)
+        self.observer.connections(len(self.channels))
+        return len(self.channels) <= self._max_connections
+
+    def closed(self, channel: Channel) -> None:
+        """Note that a connection has ended."""
+        self.channels.discard(channel)
+        self.observer.connections(len(self.channels))
+
+    def make_request(self, channel: Channel, head: RequestHead, correlation: Correlation) -> Request:
+        """The request that `head` begins."""
+        if correlation.replaced:
+            self.observer.ids_replaced(correlation.replaced)
+        return Request(channel, head, correlation)
+
+    def drain(self) -> None:
+        """Let every connection end after the request it is serving."""
+        self.draining = True
+        for channel in list(self.channels):
+            channel.drain()
+
+    def interrupt(self, refusal: Refusal) -> None:
+        """End every request in flight."""
+        for channel in list(self.channels):
+            channel.interrupt(refusal)
+
+    def abort(self) -> None:
+        """Drop every connection."""
+        for channel in list(self.channels):
+            channel.abort()
+
+    def date(self) -> bytes:
+        """The `Date` field's value (RFC 9110 6.6.1), made once a second."""
+        now = int(time.time())
+        if now != self._date[0]:
+            self._date = (now, datetimeToString(now))
+        return self._date[1]
+
+    # -- What twisted.web.http.HTTPFactory does and this factory does not ----------------------------------------------
+
+    def startFactory(self) -> None:
+        """No access log of Twisted's: it would need a timer, and know no ids."""
+
+    def stopFactory(self) -> None:
+        """Nothing was started."""
+
+    def log(self, request: Request) -> None:
+        """The `metered` layer logs."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """ALPN: HTTP/1.1 only, whatever is installed."""
+        return [b"http/1.1"]

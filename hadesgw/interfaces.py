@@ -1,0 +1,184 @@
+"""What the parts of the gateway agree on: interfaces at the seams, and the values that cross them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IBodyProducer, IRequest
+from zope.interface import Attribute, Interface
+
+from hadesgw.policy.refusals import Refusal
+
+
+class Record:
+    """What is known of one request so far. Layers note facts in it; `metered` reads it when the request has ended.
+
+    Nothing a client or a model *said* is ever put here: only ids, names from the configuration, counts and times.
+
+    :ivar started: monotonic seconds at which the head was complete.
+    :ivar first_byte: monotonic seconds at which the answer's first byte was written, or None.
+    :ivar client: name of the admitted client, or None.
+    :ivar route: the configured path that answered, never the raw target.
+    :ivar reason: slug of the refusal or broken end, or None when all went well.
+    :ivar code: the code word told to the client, or None.
+    """
+
+    __slots__ = (
+        "bytes_in",
+        "client",
+        "code",
+        "completion_tokens",
+        "first_byte",
+        "memory_events",
+        "model",
+        "prompt_tokens",
+        "reason",
+        "response_id",
+        "route",
+        "started",
+        "stream",
+        "tool_calls",
+        "upstream",
+    )
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.first_byte: float | None = None
+        self.client: str | None = None
+        self.route: str | None = None
+        self.model: str | None = None
+        self.upstream: str | None = None
+        self.response_id: str | None = None
+        self.stream = False
+        self.reason: str | None = None
+        self.code: str | None = None
+        self.bytes_in = 0
+        self.prompt_tokens: int | None = None
+        self.completion_tokens: int | None = None
+        self.tool_calls = 0
+        self.memory_events = 0
+
+
+class IGatewayRequest(IRequest):
+    """A request as the gateway's own resources see it: Twisted's, and what follows."""
+
+    head = Attribute("The :class:`hadesgw.http.framing.RequestHead`.")
+    correlation = Attribute("The :class:`hadesgw.policy.correlation.Correlation` every answer carries.")
+    record = Attribute("The :class:`Record` of this request.")
+    dialect = Attribute("The :class:`hadesgw.policy.dialects.Dialect` the caller speaks.")
+
+    def read_body(cap: int) -> Deferred[bytes]:
+        """The whole request body.
+
+        Sends `100 Continue` if the client waits for it. May be called once.
+
+        :param cap: the most bytes this route allows.
+        :returns: fires with the body, or fails with :class:`hadesgw.policy.refusals.Refused` (too large, too late, not
+            well formed), or with the connection's loss.
+        """
+
+    def refuse(refusal: Refusal, fields: Iterable[tuple[bytes, bytes]] = ()) -> int:
+        """Answer with `refusal` in the caller's dialect and finish.
+
+        :param fields: further header fields of the answer.
+        :returns: `NOT_DONE_YET`, so that a resource may return what this returns.
+        """
+
+    def cut(last: bytes = b"") -> None:
+        """End an answer that has begun but will not come to its end, so that it cannot look complete.
+
+        :param last: a last piece of body, such as a dialect's error event.
+        """
+
+
+class ISiteObserver(Interface):
+    """Told by the site what no resource can see."""
+
+    def connections(count: int) -> None:
+        """The number of open connections is now `count`."""
+
+    def refused_early(refusal: Refusal, request_id: bytes, session_id: bytes) -> None:
+        """A request was refused before it reached a resource."""
+
+    def ids_replaced(names: Iterable[bytes]) -> None:
+        """Correlation headers with these names were unusable and replaced."""
+
+    def correlation_missing() -> None:
+        """An answer was about to leave without its ids. This is a defect."""
+
+
+class IUpstream(Interface):
+    """One model server."""
+
+    name = Attribute("Its name in the configuration (str).")
+
+    def ask(
+        method: bytes,
+        target: bytes,
+        fields: list[tuple[bytes, bytes]],
+        body: IBodyProducer | None,
+        may_resend: Callable[[], bool],
+    ) -> Deferred[Any]:
+        """Send a request.
+
+        :param fields: all but those that frame the body.
+        :param may_resend: whether sending it twice is harmless; asked only when the question arises.
+        :returns: fires with a :class:`hadesgw.http.client.Answer` when the answer's head is there; fails with
+            :class:`hadesgw.http.client.UpstreamFailure`. Cancelling it closes the connection.
+        """
+
+
+class IServing(Interface):
+    """A gateway that listens."""
+
+    addresses = Attribute("The addresses that are listened on (list of IAddress).")
+
+
+class IReadinessObserver(Interface):
+    """Told what probes find."""
+
+    def upstream_probed(name: str, healthy: bool) -> None:
+        """The upstream called `name` was asked for its health."""
+
+
+class IGuardObserver(Interface):
+    """Told by the guard."""
+
+    def credential_refused(reason: str) -> None:
+        """A request's credential did not admit it, for this (bounded) reason."""
+
+
+class IProxyObserver(Interface):
+    """Told by the proxy what happens between a client and the model server."""
+
+    def correlation_mismatch(header: bytes) -> None:
+        """The upstream answered with another value of the (lower-cased) correlation header than it was sent."""
+
+    def upstream_abandoned() -> None:
+        """A request was dropped before its answer's end."""
+
+
+class IMeter(Interface):
+    """Counts requests."""
+
+    def begun() -> None:
+        """A metered request has begun; :meth:`finished` will follow."""
+
+    def finished(request: IGatewayRequest, completed: bool, now: float) -> None:
+        """A metered request has ended.
+
+        :param completed: False when the client left before the end.
+        :param now: monotonic seconds.
+        """
+
+
+class IRequestLog(Interface):
+    """Takes the one line each request leaves."""
+
+    def request(request: IGatewayRequest, completed: bool, now: float) -> None:
+        """Write the line of a request that has ended; same arguments as :meth:`IMeter.finished`."""
+
+    def event(name: str, **facts: object) -> None:
+        """Write the line of something else that happened to the service."""

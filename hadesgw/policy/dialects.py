@@ -1,0 +1,102 @@
+"""How a refusal is said: the error forms of the three protocols that pass through the door.
+
+OpenAI's chat form is also vLLM's and the default; the Responses API has the same body but its own event in a stream;
+Anthropic's Messages has both its own. A client library raises its proper exception only when it hears its own dialect.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from hadesgw.policy.refusals import Refusal
+
+
+class Dialect(enum.Enum):
+    """The protocol the caller speaks, told by the path it calls."""
+
+    OPENAI = "openai"
+    RESPONSES = "responses"
+    ANTHROPIC = "anthropic"
+
+
+def dialect_of(path: bytes) -> Dialect:
+    """The dialect spoken at `path` (the raw path of the request target)."""
+    if path == b"/v1/responses" or path.startswith(b"/v1/responses/"):
+        return Dialect.RESPONSES
+    if path == b"/v1/messages" or path.startswith(b"/v1/messages/"):
+        return Dialect.ANTHROPIC
+    return Dialect.OPENAI
+
+
+# `type` words by status, as the two vendors publish them; anything else is the server's fault.
+_OPENAI_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def _type(refusal: Refusal, types: dict[int, str], server_fault: str) -> str:
+    known = types.get(refusal.status)
+    if known is not None:
+        return known
+    return "invalid_request_error" if refusal.status < 500 else server_fault
+
+
+def _openai_error(refusal: Refusal) -> dict[str, str | None]:
+    return {
+        "message": refusal.message,
+        "type": _type(refusal, _OPENAI_TYPES, "server_error"),
+        "param": None,
+        "code": refusal.code,
+    }
+
+
+def _anthropic_error(refusal: Refusal) -> dict[str, object]:
+    return {
+        "type": "error",
+        "error": {"type": _type(refusal, _ANTHROPIC_TYPES, "api_error"), "message": refusal.message},
+    }
+
+
+def error_body(refusal: Refusal, dialect: Dialect) -> bytes:
+    """The JSON body that says `refusal` in `dialect`."""
+    if refusal.body is not None:
+        return refusal.body
+    if dialect is Dialect.ANTHROPIC:
+        return msgspec.json.encode(_anthropic_error(refusal))
+    return msgspec.json.encode({"error": _openai_error(refusal)})
+
+
+def error_event(refusal: Refusal, dialect: Dialect) -> bytes:
+    """The event that ends a stream because of `refusal`: complete Server-Sent Event bytes, LF framed.
+
+    There is no `[DONE]` after it: in no dialect may a stream that broke look as if it had come to its end.
+    """
+    if dialect is Dialect.ANTHROPIC:
+        return b"event: error\ndata: " + msgspec.json.encode(_anthropic_error(refusal)) + b"\n\n"
+    if dialect is Dialect.RESPONSES:
+        event = {
+            "type": "response.failed",
+            "response": {
+                "object": "response",
+                "status": "failed",
+                "error": {"code": refusal.code, "message": refusal.message},
+            },
+        }
+        return b"event: response.failed\ndata: " + msgspec.json.encode(event) + b"\n\n"
+    return b"data: " + msgspec.json.encode({"error": _openai_error(refusal)}) + b"\n\n"

@@ -1,0 +1,1 @@
+"""Resources: the layers a request passes and the leaves that answer it."""

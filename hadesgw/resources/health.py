@@ -1,0 +1,105 @@
+"""Whether the gateway lives, and whether it can serve."""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from hadesgw.http.client import Answer, UpstreamFailure
+from hadesgw.http.site import Request
+from hadesgw.interfaces import IReadinessObserver, IUpstream
+
+FRESH_SECONDS = 1.0
+"""How long a probe's finding stands."""
+
+
+class Health(Resource):
+    """`/healthz`: the process answers. It says nothing of the model server, so that its death does not restart us."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Request) -> bytes:
+        """Alive."""
+        request.setHeader(b"Content-Type", b"application/json")
+        return b'{"status":"ok"}'
+
+
+class Probe:
+    """Asks one upstream for its health, at most once a second however many want to know.
+
+    :param observer: told each finding.
+    """
+
+    def __init__(self, upstream: IUpstream, clock: IReactorTime, observer: IReadinessObserver) -> None:
+        self.name = upstream.name
+        self._upstream = upstream
+        self._clock = clock
+        self._observer = observer
+        self._finding = "unknown"
+        self._fresh_until = float("-inf")
+        self._waiting: list[Deferred[str]] = []
+
+    def finding(self) -> Deferred[str]:
+        """Fires with "ok", or with the slug of what is wrong."""
+        if self._clock.seconds() < self._fresh_until:
+            return succeed(self._finding)
+        wanted: Deferred[str] = Deferred()
+        self._waiting.append(wanted)
+        if len(self._waiting) == 1:
+            asked = self._upstream.ask(b"GET", b"/health", [(b"host", b"localhost")], None, lambda: True)
+            asked.addCallbacks(self._answered, self._failed).addCallback(self._found)
+        return wanted
+
+    def _answered(self, answer: Answer) -> str:
+        answer.deliverBody(Protocol())  # its body says nothing, but must be read for the connection to be of use
+        return "ok" if answer.code == 200 else f"status_{answer.code}"
+
+    def _failed(self, failure: Failure) -> str:
+        failure.trap(UpstreamFailure)
+        reason: str = failure.value.refusal.reason
+        return reason
+
+    def _found(self, finding: str) -> None:
+        self._finding = finding
+        self._fresh_until = self._clock.seconds() + FRESH_SECONDS
+        self._observer.upstream_probed(self.name, finding == "ok")
+        waiting, self._waiting = self._waiting, []
+        for wanted in waiting:
+            wanted.callback(finding)
+
+
+class Readiness(Resource):
+    """`/readyz`: every upstream answers its health probe, and the gateway is not on its way out."""
+
+    isLeaf = True
+
+    def __init__(self, probes: list[Probe]) -> None:
+        Resource.__init__(self)
+        self._probes = probes
+
+    def render_GET(self, request: Request) -> int:
+        """200 when ready, else 503, each with what was found."""
+        findings = DeferredList([probe.finding() for probe in self._probes])
+        findings.addCallback(self._answer, request)
+        return NOT_DONE_YET
+
+    def _answer(self, results: list[tuple[bool, str]], request: Request) -> None:
+        if request.channel is None:
+            return
+        upstreams = {probe.name: finding for probe, (_, finding) in zip(self._probes, results, strict=True)}
+        draining = request.channel.site.draining
+        ready = not draining and all(finding == "ok" for finding in upstreams.values())
+        status = "draining" if draining else "ready" if ready else "unready"
+        body = msgspec.json.encode({"status": status, "upstream": upstreams})
+        request.setResponseCode(200 if ready else 503)
+        request.setHeader(b"Content-Type", b"application/json")
+        request.setHeader(b"Content-Length", b"%d" % len(body))
+        if not ready:
+            request.setHeader(b"Retry-After", b"1")
+        request.write(body)
+        request.finish()

@@ -1,0 +1,29 @@
+"""What every layer is: a resource around a resource."""
+
+from __future__ import annotations
+
+from twisted.web.resource import IResource, Resource, getChildForRequest
+
+from hadesgw.http.site import Request
+
+
+class Layer(Resource):
+    """A resource that decides about a request and, if it admits it, is not noticed.
+
+    :param inner: the next layer, or the leaf; an ordinary Twisted resource.
+    """
+
+    isLeaf = True
+
+    def __init__(self, inner: IResource) -> None:
+        Resource.__init__(self)
+        self._inner = inner
+
+    def pass_on(self, request: Request) -> bytes | int:
+        """Let the inner resource answer; what this returns is for the layer to return."""
+        answer: bytes | int = getChildForRequest(self._inner, request).render(request)
+        return answer
+
+    def render(self, request: Request) -> bytes | int:
+        """Admit the request. Subclasses decide first."""
+        return self.pass_on(request)

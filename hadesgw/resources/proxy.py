@@ -1,0 +1,128 @@
+"""The leaf that hands a request to the model server: by an exact list of routes, never by a prefix.
+
+vLLM serves much more on its socket than clients may use (weights, profiling, other users' responses), some of it under
+`/v1`. What is not on the list does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from hadesgw.http.client import BytesBody
+from hadesgw.http.framing import Fields, upstream_fields
+from hadesgw.http.relay import Relay
+from hadesgw.http.site import Request
+from hadesgw.interfaces import IProxyObserver, IUpstream
+from hadesgw.policy import refusals
+from hadesgw.policy.refusals import Refused
+from hadesgw.resources.models import Models
+
+ROUTES = frozenset(
+    (
+        b"/v1/chat/completions",
+        b"/v1/completions",
+        b"/v1/embeddings",
+        b"/v1/messages",
+        b"/v1/messages/count_tokens",
+        b"/v1/responses",
+    )
+)
+"""Where a POST is passed on."""
+MODELS_ROUTE = b"/v1/models"
+"""Where a GET is answered by us."""
+
+
+class _Effect(msgspec.Struct):
+    """The fields of a request that ask the upstream to keep something."""
+
+    store: bool | None = None
+    background: bool | None = None
+
+
+class Proxy(Resource):
+    """Relays requests to one model server.
+
+    :param upstream: where to.
+    :param cap: the most bytes a request's body may have, by route.
+    :param idle_seconds: see :class:`Relay`.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        upstream: IUpstream,
+        models: Models,
+        clock: IReactorTime,
+        cap: Callable[[bytes], int],
+        idle_seconds: float,
+        observer: IProxyObserver,
+    ) -> None:
+        Resource.__init__(self)
+        self._upstream = upstream
+        self._models = models
+        self._clock = clock
+        self._idle_seconds = idle_seconds
+        self._observer = observer
+        self._caps = {route: cap(route) for route in ROUTES}
+
+    def render(self, request: Request) -> bytes | int:
+        """Pass the request on, or say why not."""
+        path = request.path
+        if path in self._caps:
+            request.record.route = path.decode("ascii")
+            if request.method != b"POST":
+                return request.refuse(refusals.METHOD_NOT_ALLOWED, [(b"Allow", b"POST")])
+            return self._forward(request)
+        if path == MODELS_ROUTE:
+            request.record.route = path.decode("ascii")
+            return self._models.render(request)
+        return request.refuse(refusals.NOT_FOUND)
+
+    def _forward(self, request: Request) -> int:
+        request.record.upstream = self._upstream.name
+        reading = request.read_body(self._caps[request.path])
+        reading.addCallbacks(self._ask, self._unread, callbackArgs=(request,), errbackArgs=(request,))
+        return NOT_DONE_YET
+
+    def _unread(self, failure: Failure, request: Request) -> None:
+        """The body did not come."""
+        if failure.check(Refused):
+            request.refuse(failure.value.refusal)
+        else:
+            failure.trap(ConnectionDone, ConnectionLost)  # the client left; metered notes it
+
+    def _ask(self, body: bytes, request: Request) -> None:
+        request.record.bytes_in = len(body)
+        relay = Relay(request, self._clock, self._idle_seconds, self._observer)
+        relay.carry(
+            self._upstream.ask(
+                b"POST", request.path, self._fields(request), BytesBody(body), lambda: not _has_effect(body)
+            )
+        )
+
+    def _fields(self, request: Request) -> Fields:
+        correlation = request.correlation
+        correlator = request.channel.site.correlator  # type: ignore[union-attr]
+        return [
+            (b"host", b"localhost"),
+            (correlator.request_name, correlation.request_id),
+            (correlator.session_name, correlation.session_id),
+            *upstream_fields(request.head.fields),
+        ]
+
+
+def _has_effect(body: bytes) -> bool:
+    """Whether running the request twice would leave something behind; when in doubt, yes."""
+    try:
+        effect = msgspec.json.decode(body, type=_Effect)
+    except (msgspec.DecodeError, RecursionError):
+        return True
+    return bool(effect.store or effect.background)

@@ -1,0 +1,163 @@
+"""The gateway as a Twisted service: it binds, serves, and leaves well."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorCore, IReactorTime, IStreamServerEndpoint
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hadesgw.http.agent import Agent
+from hadesgw.http.site import Site
+from hadesgw.interfaces import IServing
+from hadesgw.policy import refusals
+from hadesgw.service.listeners import ListenerRefused, name_address, require_loopback
+from hadesgw.telemetry.log import Log
+
+_FLUSH_SECONDS = 1.0
+"""How long a stream that was ended at the drain's limit has to send its last event."""
+_LOOK_SECONDS = 0.02
+
+
+@implementer(IServing)
+class Gateway(Service):
+    """Listens, and when told to stop: accepts no more, lets what runs finish, then ends it, then is gone.
+
+    :param endpoints: where to listen, each with its description in the configuration.
+    :param drain_seconds: how long requests in flight may go on once stopping.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        site: Site,
+        endpoints: list[tuple[str, IStreamServerEndpoint]],
+        agents: list[Agent],
+        log: Log,
+        drain_seconds: float,
+    ) -> None:
+        self._clock = clock
+        self._site = site
+        self._endpoints = endpoints
+        self._agents = agents
+        self._log = log
+        self._drain_seconds = drain_seconds
+        self._ports: list[IListeningPort] = []
+        self._hurry = False
+
+    # -- Starting ------------------------------------------------------------------------------------------------------
+
+    def privilegedStartService(self) -> None:
+        """Bind, while we may still bind low ports."""
+        for description, endpoint in self._endpoints:
+            failures: list[Failure] = []
+            endpoint.listen(self._site).addCallbacks(self._ports.append, failures.append)
+            if failures:
+                failures[0].trap(CannotListenError, OSError)
+                self._refuse_start(f"cannot listen on {description}: {_why(failures[0].value)}")
+        for port in self._ports:
+            try:
+                require_loopback(port.getHost())
+            except ListenerRefused as refused:
+                self._refuse_start(str(refused))
+
+    def _refuse_start(self, message: str) -> None:
+        """One clear line, and out."""
+        print(f"hadesgw: {message}", file=sys.__stderr__, flush=True)
+        raise SystemExit(1)
+
+    def startService(self) -> None:
+        """Serve."""
+        Service.startService(self)
+        if not self._ports:  # `twist` has no privileged start
+            self.privilegedStartService()
+        self._log.sink.start(self._clock)
+        for port in self._ports:
+            self._log.event("listening", address=name_address(port.getHost()))
+
+    @property
+    def addresses(self) -> list[IAddress]:
+        """The addresses that are listened on."""
+        return [port.getHost() for port in self._ports]
+
+    # -- Stopping ------------------------------------------------------------------------------------------------------
+
+    def hurry(self) -> None:
+        """Do not wait any longer for what is in flight."""
+        self._hurry = True
+
+    def stopService(self) -> Deferred[None]:
+        """Drain and stop."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._leave())
+
+    async def _leave(self) -> None:
+        self._log.event("draining", connections=len(self._site.channels), limit_seconds=self._drain_seconds)
+        ports, self._ports = self._ports, []
+        for port in ports:
+            await _stopped(port)
+        self._site.drain()
+        await self._empty_within(self._drain_seconds, lambda: self._hurry)
+        cut = len(self._site.channels)
+        if cut:
+            self._site.interrupt(refusals.STREAM_DRAINED)
+            await self._empty_within(_FLUSH_SECONDS, lambda: False)
+            self._site.abort()
+        for agent in self._agents:
+            agent.close_idle()
+        self._log.event("stopped", connections_cut=cut)
+        self._log.sink.stop()
+
+    async def _empty_within(self, seconds: float, give_up: Callable[[], bool]) -> None:
+        until = self._clock.seconds() + seconds
+        while self._site.channels and self._clock.seconds() < until and not give_up():
+            await deferLater(self._clock, _LOOK_SECONDS)
+
+
+async def _stopped(port: IListeningPort) -> None:
+    stopping = port.stopListening()
+    if stopping is not None:
+        await stopping
+
+
+def _why(error: BaseException) -> str:
+    cause = getattr(error, "socketError", error)
+    return getattr(cause, "strerror", None) or str(cause)
+
+
+class Termination:
+    """What a termination signal does: the first begins to drain, the second cuts.
+
+    Twisted's own handler would make the process end as killed by the signal, although it left in good order.
+
+    :param reactor: stopped by the first signal.
+    :param hurry: called by the second.
+    """
+
+    def __init__(self, reactor: IReactorCore, hurry: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._hurry = hurry
+        self._told = False
+
+    def install(self) -> None:
+        """Take SIGTERM and SIGINT over; call this once the reactor has installed its own handlers."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._received)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._act)  # type: ignore[attr-defined]
+
+    def _act(self) -> None:
+        if self._told:
+            self._hurry()
+        else:
+            self._told = True
+            self._reactor.stop()

@@ -1,0 +1,246 @@
+"""The composition root: `twistd hadesgw` and `twist hadesgw` begin here, and every part is made and joined here."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections.abc import MutableMapping
+from typing import NoReturn
+
+import msgspec
+from prometheus_client import CollectorRegistry, disable_created_metrics
+from twisted.application.service import IService, MultiService
+from twisted.internet import reactor as global_reactor
+from twisted.internet.endpoints import UNIXClientEndpoint, serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import ILogObserver
+from twisted.python import usage
+from twisted.python.components import Componentized
+
+from hadesgw.config import Config, ConfigError, clients_source, load
+from hadesgw.http.agent import Agent
+from hadesgw.http.body import MemoryShare
+from hadesgw.http.framing import AllowedHosts, HeadLimits
+from hadesgw.http.site import Site
+from hadesgw.policy.correlation import Correlator, uuid4_source
+from hadesgw.policy.credentials import (
+    ClientDirectory,
+    ClientsError,
+    ClientStore,
+    Role,
+    anonymous_client,
+    parse_clients,
+    read_clients,
+)
+from hadesgw.policy.listening import parse_listener
+from hadesgw.service.gateway import Gateway, Termination
+from hadesgw.telemetry.log import Log, Sink
+from hadesgw.telemetry.meters import Meters
+from hadesgw.telemetry.witness import Witness
+from hadesgw.tree import Parts, build_tree, check_tree
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted; Twisted's 50 makes a burst wait for TCP's retransmissions."""
+
+
+class Options(usage.Options):
+    """Command line of `twistd hadesgw`."""
+
+    synopsis = "[--config FILE] [--check] [--demo [--script FILE]] [--log-format json|text]"
+    longdesc = "The front door of a vLLM server that listens only on a UNIX socket."
+    optParameters = [
+        ["config", "c", None, "Configuration file; without it the built-in defaults apply."],
+        ["log-format", None, None, "json or text; without it the configuration decides."],
+        ["script", None, None, "With --demo: what the rehearsal model says, as a TOML file."],
+    ]
+    optFlags = [
+        ["check", None, "Check the configuration and the clients, say what was found, and exit."],
+        ["demo", None, "Serve a rehearsal model of our own, with a fresh client, and print how to use it."],
+    ]
+
+    def postOptions(self) -> None:
+        """Read the configuration while an error can still be one line and an exit status."""
+        try:
+            config = load(self["config"])
+            if self["log-format"] is not None:
+                config = _with_log_format(config, self["log-format"])
+            check_tree(config)
+            self._cast(config)
+        except (ConfigError, ClientsError, StartRefused) as error:
+            _exit(str(error))
+        if self["check"]:
+            print(_summary(self.config, self.clients))
+            raise SystemExit(0)
+        self.log = _make_log(self.config)
+        if self.parent is not None:
+            self.parent["fileLogObserverFactory"] = lambda file: self.log  # how `twist` takes an observer
+
+    def _cast(self, config: Config) -> None:
+        """Decide who plays: the configured model and clients, or the rehearsal's."""
+        if self["demo"]:
+            from hadesgw.demo.stage import Stage  # only a demo pays for it
+
+            self.stage: Stage | None = Stage.set(config, self["script"])
+            self.config, self.clients = self.stage.config, self.stage.clients
+        else:
+            self.stage = None
+            self.config, self.clients = config, _load_clients(config, os.environ)
+
+
+class StartRefused(Exception):
+    """The gateway must not start like this; the text says why and what to do."""
+
+
+def _exit(message: str) -> NoReturn:
+    print(f"hadesgw: {message}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def check(path: str | None) -> str:
+    """Judge a configuration as a start would.
+
+    :param path: of the file; None for the built-in defaults.
+    :returns: one line that says what was found.
+    :raises ConfigError, ClientsError, StartRefused: for the first thing that is wrong, as one line.
+    """
+    config = load(path)
+    check_tree(config)
+    return _summary(config, _load_clients(config, os.environ))
+
+
+def _summary(config: Config, store: ClientStore) -> str:
+    listeners = ", ".join(config.server.listen)
+    upstreams = ", ".join(f"{upstream.name} at {upstream.socket}" for upstream in config.upstream)
+    return (
+        f"{config.source}: good; {len(store.directory)} client(s), {len(config.tree)} path(s),"
+        f" listening on {listeners}, serving {upstreams}"
+    )
+
+
+def _with_log_format(config: Config, log_format: str) -> Config:
+    if log_format not in ("json", "text"):
+        raise StartRefused(f"--log-format: expected json or text, got {log_format!r}")
+    return msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, format=log_format))
+
+
+def _load_clients(config: Config, environ: MutableMapping[str, str]) -> ClientStore:
+    """The clients, from where the configuration and the environment say.
+
+    :raises StartRefused: if there are none, and none is needed for a TCP listener to be safe.
+    """
+    source = clients_source(config, environ)
+    environ.pop("HADESGW_CLIENTS", None)  # no child shall inherit it
+    if source.path:
+        directory = read_clients(source.path, environ.get("CREDENTIALS_DIRECTORY"))
+    elif source.text:
+        directory = parse_clients(source.text, "$HADESGW_CLIENTS")
+    else:
+        directory = ClientDirectory(())
+    role = config.clients.anonymous
+    anonymous = anonymous_client(Role[role.upper()]) if role else None
+    if not len(directory) and anonymous is None:
+        raise StartRefused(
+            "there is no client, so nobody could come in; make one with:"
+            f" hadesgw token new NAME --append --file {config.clients.file or 'clients.toml'}"
+        )
+    return ClientStore(directory, anonymous)
+
+
+def _make_log(config: Config) -> Log:
+    sink = Sink(sys.stdout.fileno() if hasattr(sys.stdout, "fileno") else 1)
+    return Log(sink, time.time, text=config.log.format == "text", level=config.log.level)
+
+
+# -- Joining the parts -------------------------------------------------------------------------------------------------
+
+
+def makeService(options: Options) -> IService:
+    """The gateway, as `twistd` wants it."""
+    _use_monotonic_time()
+    gateway = _make_gateway(options.config, options.clients, options.log)
+    global_reactor.callWhenRunning(Termination(global_reactor, gateway.hurry).install)  # type: ignore[attr-defined]
+    services = _Services(options.log)
+    gateway.setServiceParent(services)
+    if options.stage is not None:
+        options.stage.service(global_reactor, gateway).setServiceParent(services)
+    return services
+
+
+class _Services(MultiService):
+    """All services of the process.
+
+    :param log: observes what Twisted and its libraries log, in place of the runner's own format.
+    """
+
+    def __init__(self, log: Log) -> None:
+        MultiService.__init__(self)
+        self._log = log
+
+    def setServiceParent(self, parent: Componentized) -> None:
+        """Join the application: this is where `twistd` takes an observer, before it begins to log."""
+        MultiService.setServiceParent(self, parent)
+        parent.setComponent(ILogObserver, self._log)
+
+
+def _use_monotonic_time() -> None:
+    """Let timers run by a clock that nobody sets: Twisted's reactor takes the wall's, and every deadline with it."""
+    global_reactor.seconds = time.monotonic  # type: ignore[attr-defined]
+
+
+def _make_gateway(config: Config, clients: ClientStore, log: Log) -> Gateway:
+    reactor = global_reactor
+    disable_created_metrics()  # a second series for each counter, which nobody graphs
+    registry = CollectorRegistry()
+    meters = Meters(registry)
+    log.sink.on_drop(meters.lines_dropped)
+    agents = [
+        Agent(
+            upstream.name,
+            reactor,  # type: ignore[arg-type]
+            UNIXClientEndpoint(reactor, upstream.socket),
+            random=random.random,
+            connect_seconds=config.timeouts.connect,
+            first_byte_seconds=config.timeouts.first_byte,
+            head_limit=config.limits.response_head.bytes,
+        )
+        for upstream in config.upstream
+    ]
+    parts = Parts(
+        config=config,
+        clock=reactor,  # type: ignore[arg-type]
+        wall=time.time,
+        clients=clients,
+        upstreams=list(agents),  # type: ignore[arg-type]
+        meters=meters,
+        registry=registry,
+        log=log,
+    )
+    site = Site(
+        build_tree(parts),
+        clock=reactor,  # type: ignore[arg-type]
+        correlator=Correlator(config.headers.request_id, config.headers.session_id, uuid4_source(os.urandom)),
+        hosts=AllowedHosts(_names(config)),
+        head_limits=HeadLimits(total=config.limits.head.bytes, fields=config.limits.head.fields),
+        body_memory=MemoryShare(config.limits.body.memory),
+        timeouts=config.timeouts,
+        max_connections=config.limits.connections,
+        half_close=config.server.half_close == "answer",
+        observer=Witness(meters, log),
+    )
+    endpoints = [(description, _endpoint(description)) for description in config.server.listen]
+    return Gateway(reactor, site, endpoints, agents, log, config.timeouts.drain)  # type: ignore[arg-type]
+
+
+def _names(config: Config) -> list[str]:
+    """The host names answered for beside loopback's: those configured, and the interfaces listened on."""
+    interfaces = [parse_listener(description).interface for description in config.server.listen]
+    return [*config.server.names, *(f"[{name}]" if ":" in name else name for name in interfaces if name)]
+
+
+def _endpoint(description: str) -> IStreamServerEndpoint:
+    listener = parse_listener(description)
+    if listener.kind in ("tcp", "unix") and "backlog" not in listener.options:
+        description += f":backlog={BACKLOG}"
+    return serverFromString(global_reactor, description)

@@ -1,0 +1,205 @@
+"""The log: one line of JSON for each request and for each thing that happens to the service.
+
+A line is made of values we chose, encoded by a JSON encoder: nothing a client sends can break out of it. Lines are
+gathered for a moment and written by a thread of their own, so a slow disk or a full pipe never holds up a stream; what
+cannot be kept is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
+from zope.interface import implementer
+
+from hadesgw.http.site import Request
+from hadesgw.interfaces import IRequestLog
+from hadesgw.policy.refusals import Refusal
+
+GATHER_SECONDS = 0.05
+MOST_BATCHES = 64
+MOST_LINES = 4096
+"""Lines gathered for one batch; more are dropped."""
+_STOP_SECONDS = 2.0
+_LEVELS = {name: rank for rank, name in enumerate(("debug", "info", "warn", "error", "critical"))}
+
+
+class Sink:
+    """Writes lines to a file descriptor without ever waiting for it.
+
+    :param descriptor: where to; stays open.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._dropped: Callable[[int], None] = lambda count: None
+        self._lines: list[bytes] = []
+        self._batches: queue.Queue[list[bytes] | None] = queue.Queue(MOST_BATCHES)
+        self._clock: IReactorTime | None = None
+        self._timer: IDelayedCall | None = None
+        self._thread: threading.Thread | None = None
+        self._lost = 0  # lines the thread could not write; read and reset by the reactor's thread
+
+    def on_drop(self, dropped: Callable[[int], None]) -> None:
+        """Call `dropped`, in the reactor's thread, with the number of lines whenever some were."""
+        self._dropped = dropped
+
+    def start(self, clock: IReactorTime) -> None:
+        """Begin to gather; before this, lines are written at once."""
+        self._clock = clock
+        self._thread = threading.Thread(target=self._write_batches, name="hadesgw-log", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is gathered, waiting two seconds at most; then write at once again."""
+        self._flush()
+        self._clock = None
+        if self._thread is not None:
+            try:
+                self._batches.put(None, timeout=_STOP_SECONDS)
+            except queue.Full:
+                pass
+            self._thread.join(_STOP_SECONDS)
+            self._thread = None
+
+    def write(self, line: bytes) -> None:
+        """Take one line, with its line feed."""
+        if self._clock is None:
+            self._emit(line)
+            return
+        if len(self._lines) >= MOST_LINES:
+            self._dropped(1)
+            return
+        self._lines.append(line)
+        if self._timer is None:
+            self._timer = self._clock.callLater(GATHER_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        lost, self._lost = self._lost, 0
+        if self._lines:
+            batch, self._lines = self._lines, []
+            try:
+                self._batches.put_nowait(batch)
+            except queue.Full:
+                lost += len(batch)
+        if lost:
+            self._dropped(lost)
+
+    def _write_batches(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            if not self._emit(b"".join(batch)):
+                self._lost += len(batch)
+
+    def _emit(self, data: bytes) -> bool:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError:
+            return False
+        return True
+
+
+@implementer(ILogObserver, IRequestLog)
+class Log:
+    """The gateway's log.
+
+    :param sink: takes the lines.
+    :param wall: seconds since the epoch.
+    :param text: write for a person at a terminal instead of JSON.
+    :param level: the lowest level that is written.
+    """
+
+    def __init__(self, sink: Sink, wall: Callable[[], float], *, text: bool, level: str) -> None:
+        self.sink = sink
+        self._wall = wall
+        self._render = _as_text if text else _as_json
+        self._lowest = _LEVELS[level]
+
+    def _write(self, level: str, event: str, facts: dict[str, Any]) -> None:
+        if _LEVELS[level] >= self._lowest:
+            ts = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
+            self.sink.write(self._render({"ts": ts, "level": level, "event": event, **facts}) + b"\n")
+
+    def request(self, request: Request, completed: bool, now: float) -> None:
+        """See :meth:`IRequestLog.request`."""
+        record = request.record
+        first = record.first_byte
+        left = record.reason == "client_left"
+        self._write(
+            "info" if record.reason is None or request.code < 500 else "warn",
+            "request",
+            {
+                "request_id": request.correlation.request_id.decode("ascii"),
+                "conveyance_session_id": request.correlation.session_id.decode("ascii"),
+                "response_id": record.response_id,
+                "client": record.client,
+                "method": request.method.decode("ascii"),
+                "route": record.route,
+                "status": 499 if left else request.code,
+                "code": record.code,
+                "model": record.model,
+                "stream": record.stream,
+                "duration_ms": round((now - record.started) * 1_000, 3),
+                "first_byte_ms": None if first is None else round((first - record.started) * 1_000, 3),
+                "bytes_in": record.bytes_in,
+                "bytes_out": request.sentLength,
+                "prompt_tokens": record.prompt_tokens,
+                "completion_tokens": record.completion_tokens,
+                "tool_calls": record.tool_calls,
+                "memory_events": record.memory_events,
+                "upstream": record.upstream,
+                "reason": record.reason,
+            },
+        )
+
+    def refused_early(self, refusal: Refusal, request_id: bytes, session_id: bytes) -> None:
+        """Write the line of a request that was refused before it reached a resource."""
+        self._write(
+            "info",
+            "request",
+            {
+                "request_id": request_id.decode("ascii"),
+                "conveyance_session_id": session_id.decode("ascii"),
+                "status": refusal.status,
+                "code": refusal.code,
+                "reason": refusal.reason,
+            },
+        )
+
+    def event(self, name: str, level: str = "info", **facts: object) -> None:
+        """See :meth:`IRequestLog.event`."""
+        self._write(level, name, facts)
+
+    def __call__(self, event: LogEvent) -> None:
+        """Take an event of Twisted's own log: what libraries say, and failures with their tracebacks."""
+        level = event.get("log_level", LogLevel.info).name
+        if level == "info":
+            level = "debug"  # libraries' everyday chatter is not an operator's
+        facts: dict[str, object] = {"system": str(event.get("log_namespace", ""))}
+        facts["message"] = eventAsText(event, includeTimestamp=False, includeSystem=False)
+        self._write(level if level in _LEVELS else "info", "log", facts)
+
+
+def _as_json(facts: dict[str, Any]) -> bytes:
+    encoded = msgspec.json.encode(facts)
+    # JSON allows these two raw, but half the world's line readers take them for line ends.
+    return encoded.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+
+
+def _as_text(facts: dict[str, Any]) -> bytes:
+    told = [f"{facts.pop('ts')} {facts.pop('level'):5} {facts.pop('event')}"]
+    told += [f"{name}={value}" for name, value in facts.items() if value is not None]
+    line = " ".join(told)
+    # A message may hold a traceback; at a terminal it is shown as it is, but nothing in it may drive the terminal.
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in line).encode("utf-8", "replace")

@@ -1,0 +1,171 @@
+"""Prometheus meters: the names are fixed, the labels bounded by the configuration, and nothing said is counted by value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from zope.interface import implementer
+
+from hadesgw import __version__
+from hadesgw.http.site import Request
+from hadesgw.interfaces import IGuardObserver, IMeter, IProxyObserver, IReadinessObserver, ISiteObserver
+from hadesgw.policy.refusals import Refusal
+
+_LATENCY_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 45_000, 60_000, 300_000)
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+CLIENT_LEFT = "499"
+"""The status a request is counted under when its client left before the end (nginx's convention)."""
+NOBODY = "none"
+"""The client label of a request that nobody was admitted for."""
+
+
+@implementer(IMeter, IGuardObserver, ISiteObserver, IProxyObserver, IReadinessObserver)
+class Meters:
+    """The gateway's meters.
+
+    :param registry: where they are registered; one gateway has one.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._requests = Counter(
+            "hades_codex_requests", "Requests that have ended.", ["route", "method", "status", "client"], registry=registry
+        )
+        self._latency = Histogram(
+            "hades_codex_request_latency_ms",
+            "Milliseconds from a request's head to the answer's last byte.",
+            ["route"],
+            buckets=_LATENCY_MS,
+            registry=registry,
+        )
+        self._first_byte = Histogram(
+            "hades_codex_first_byte_ms",
+            "Milliseconds from a request's head to the answer's first byte.",
+            ["route"],
+            buckets=_LATENCY_MS,
+            registry=registry,
+        )
+        self._stream_duration = Histogram(
+            "hades_codex_stream_duration_ms",
+            "Milliseconds from a streamed answer's first byte to its last.",
+            ["route"],
+            buckets=_LATENCY_MS,
+            registry=registry,
+        )
+        self._stream_bytes = Counter(
+            "hades_codex_stream_bytes", "Bytes of streamed answers' bodies.", ["route"], registry=registry
+        )
+        self._errors = Counter(
+            "hades_codex_errors", "Answers with a status of 400 or more, and broken ones.", ["code"], registry=registry
+        )
+        self._refusals = Counter(
+            "hades_codex_refusals", "Answers the gateway made in the model's place.", ["reason"], registry=registry
+        )
+        self._auth_failures = Counter(
+            "hades_codex_auth_failures", "Requests without a credential that admits.", ["reason"], registry=registry
+        )
+        self._in_flight = Gauge("hades_codex_in_flight", "Requests being served.", registry=registry)
+        self._connections = Gauge("hades_codex_connections", "Client connections open.", registry=registry)
+        self._upstream_up = Gauge(
+            "hades_codex_upstream_up", "Whether the upstream answered its last health probe.", ["upstream"], registry=registry
+        )
+        self._aborts = Counter(
+            "hades_codex_upstream_aborts", "Upstream requests dropped before their answer's end.", registry=registry
+        )
+        self._replaced = Counter(
+            "hades_codex_replaced_ids", "Correlation headers whose value was unusable.", ["header"], registry=registry
+        )
+        self._missing = Counter(
+            "hades_codex_missing_correlation", "Answers about to leave without their ids: a defect.", registry=registry
+        )
+        self._mismatches = Counter(
+            "hades_codex_correlation_mismatches",
+            "Answers of the upstream with another id than it was sent.",
+            ["header"],
+            registry=registry,
+        )
+        self._log_dropped = Counter(
+            "hades_codex_log_dropped", "Log lines dropped because the log's sink was slow.", registry=registry
+        )
+        Gauge("hades_codex_build_info", "The version running.", ["version"], registry=registry).labels(__version__).set(1)
+        self._children: dict[tuple[Any, ...], Any] = {}
+
+    def _child(self, family: Any, *labels: str) -> Any:
+        """`family.labels(...)`, remembered: prometheus_client takes a lock and builds strings for each."""
+        key = (family, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = family.labels(*labels)
+        return child
+
+    # -- IMeter --------------------------------------------------------------------------------------------------------
+
+    def begun(self) -> None:
+        """See :meth:`IMeter.begun`."""
+        self._in_flight.inc()
+
+    def finished(self, request: Request, completed: bool, now: float) -> None:
+        """See :meth:`IMeter.finished`."""
+        record = request.record
+        route = record.route or "none"
+        method = request.method.decode("ascii")
+        left = record.reason == "client_left"
+        status = CLIENT_LEFT if left else str(request.code)
+        self._in_flight.dec()
+        self._child(
+            self._requests, route, method if method in _METHODS else "other", status, record.client or NOBODY
+        ).inc()
+        self._child(self._latency, route).observe((now - record.started) * 1_000)
+        if record.first_byte is not None:
+            self._child(self._first_byte, route).observe((record.first_byte - record.started) * 1_000)
+            if record.stream:
+                self._child(self._stream_duration, route).observe((now - record.first_byte) * 1_000)
+                self._child(self._stream_bytes, route).inc(request.sentLength)
+        if request.code >= 400 or (record.reason is not None and not left):
+            self._child(self._errors, record.code or status).inc()
+        if record.code is not None and record.reason is not None:
+            self._child(self._refusals, record.reason).inc()
+
+    # -- ISiteObserver -------------------------------------------------------------------------------------------------
+
+    def connections(self, count: int) -> None:
+        """See :meth:`ISiteObserver.connections`."""
+        self._connections.set(count)
+
+    def refused_early(self, refusal: Refusal, request_id: bytes, session_id: bytes) -> None:
+        """See :meth:`ISiteObserver.refused_early`."""
+        self._child(self._refusals, refusal.reason).inc()
+        self._child(self._errors, refusal.code).inc()
+
+    def ids_replaced(self, names: Iterable[bytes]) -> None:
+        """See :meth:`ISiteObserver.ids_replaced`."""
+        for name in names:
+            self._child(self._replaced, name.decode("ascii").lower()).inc()
+
+    def correlation_missing(self) -> None:
+        """See :meth:`ISiteObserver.correlation_missing`."""
+        self._missing.inc()
+
+    # -- IProxyObserver, IReadinessObserver, IGuardObserver -------------------------------------------------------------
+
+    def correlation_mismatch(self, header: bytes) -> None:
+        """See :meth:`IProxyObserver.correlation_mismatch`."""
+        self._child(self._mismatches, header.decode("ascii")).inc()
+
+    def upstream_abandoned(self) -> None:
+        """See :meth:`IProxyObserver.upstream_abandoned`."""
+        self._aborts.inc()
+
+    def upstream_probed(self, name: str, healthy: bool) -> None:
+        """See :meth:`IReadinessObserver.upstream_probed`."""
+        self._child(self._upstream_up, name).set(healthy)
+
+    def credential_refused(self, reason: str) -> None:
+        """See :meth:`IGuardObserver.credential_refused`."""
+        self._child(self._auth_failures, reason).inc()
+
+    def lines_dropped(self, count: int) -> None:
+        """`count` log lines were dropped."""
+        self._log_dropped.inc(count)

@@ -1,0 +1,169 @@
+"""The configuration's `[tree]` made into resources: paths, and the layers each request to them passes.
+
+A path owns itself and everything below it, as far as no longer path does; segments are compared as raw bytes, so no
+spelling of a path reaches a resource that another spelling would not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import IResource, Resource
+
+from hadesgw.config import Config, ConfigError
+from hadesgw.http.site import Request
+from hadesgw.interfaces import IRequestLog, IUpstream
+from hadesgw.policy import refusals
+from hadesgw.policy.credentials import ClientStore, Role
+from hadesgw.resources.guard import Guard
+from hadesgw.resources.health import Health, Probe, Readiness
+from hadesgw.resources.metered import Metered
+from hadesgw.resources.metrics import Metrics
+from hadesgw.resources.models import Models
+from hadesgw.resources.proxy import MODELS_ROUTE, ROUTES, Proxy
+from hadesgw.telemetry.meters import Meters
+
+
+class Parts:
+    """What layers are built from; made by the composition root.
+
+    :param wall: seconds since the epoch, for expiry dates.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        clients: ClientStore,
+        upstreams: list[IUpstream],
+        meters: Meters,
+        registry: CollectorRegistry,
+        log: IRequestLog,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.wall = wall
+        self.clients = clients
+        self.upstreams = upstreams
+        self.meters = meters
+        self.registry = registry
+        self.log = log
+
+
+# -- Layers and leaves by their names in the configuration -------------------------------------------------------------
+
+
+def _metered(parts: Parts, path: str, inner: IResource) -> IResource:
+    return Metered(inner, path, parts.clock, parts.meters, parts.log)
+
+
+def _guard(parts: Parts, path: str, inner: IResource) -> IResource:
+    role = Role.OBSERVER if path == "/metrics" else Role.USER
+    return Guard(inner, parts.clients, role, parts.wall, parts.meters)
+
+
+def _proxy(parts: Parts, path: str) -> IResource:
+    upstream, configured = parts.upstreams[0], parts.config.upstream[0]
+    return Proxy(
+        upstream,
+        Models(upstream, configured.models, parts.clock),
+        parts.clock,
+        parts.config.limits.body.cap,
+        parts.config.timeouts.idle,
+        parts.meters,
+    )
+
+
+def _readiness(parts: Parts, path: str) -> IResource:
+    return Readiness([Probe(upstream, parts.clock, parts.meters) for upstream in parts.upstreams])
+
+
+LAYERS: Mapping[str, Callable[[Parts, str, IResource], IResource]] = {"metered": _metered, "guard": _guard}
+LEAVES: Mapping[str, Callable[[Parts, str], IResource]] = {
+    "proxy": _proxy,
+    "metrics": lambda parts, path: Metrics(parts.registry),
+    "health": lambda parts, path: Health(),
+    "readiness": _readiness,
+}
+_FIXED_ROUTES: Mapping[str, Iterable[bytes]] = {"proxy": (*ROUTES, MODELS_ROUTE)}
+"""Leaves that answer at fixed paths only: mounted where none of these lies, they could never be reached."""
+
+
+def check_tree(config: Config) -> None:
+    """See that the configured tree can be built.
+
+    :raises ConfigError: for a layer nobody knows, a leaf that is not last or missing, a layer named twice, or a leaf
+        that cannot be reached where it stands.
+    """
+    for path, layers in config.tree.items():
+        key = f'tree."{path}"'
+        for name in layers:
+            if name not in LAYERS and name not in LEAVES:
+                known = ", ".join(sorted({*LAYERS, *LEAVES}))
+                raise ConfigError(config.source, key, f"layers out of {known}; {name!r} is none of them")
+            if layers.count(name) > 1:
+                raise ConfigError(config.source, key, f"each layer once; {name!r} is there twice")
+        for name in layers[:-1]:
+            if name in LEAVES:
+                raise ConfigError(config.source, key, f"{name!r} to be the last, because it answers itself")
+        leaf = layers[-1]
+        if leaf not in LEAVES:
+            raise ConfigError(config.source, key, f"a leaf as the last layer ({', '.join(sorted(LEAVES))}), got {leaf!r}")
+        routes = _FIXED_ROUTES.get(leaf)
+        if routes is not None and not any(_below(route, path.encode("ascii")) for route in routes):
+            raise ConfigError(config.source, key, f"a path at which {leaf!r} can be reached, such as \"/v1\"")
+
+
+def build_tree(parts: Parts) -> PathTable:
+    """The root resource of a tree that :func:`check_tree` has passed."""
+    table: dict[bytes, IResource] = {}
+    for path, layers in parts.config.tree.items():
+        resource = LEAVES[layers[-1]](parts, path)
+        for name in reversed(layers[:-1]):
+            resource = LAYERS[name](parts, path, resource)
+        table[path.encode("ascii")] = resource
+    return PathTable(table)
+
+
+def _below(path: bytes, mount: bytes) -> bool:
+    return path == mount or path.startswith(mount.rstrip(b"/") + b"/")
+
+
+class PathTable(Resource):
+    """The root: finds the resource that owns a path.
+
+    :param resources: by path, without a slash at the end but for "/" itself.
+    """
+
+    def __init__(self, resources: Mapping[bytes, IResource]) -> None:
+        Resource.__init__(self)
+        self._resources = resources
+        self._nothing = Nothing()
+
+    def getChildWithDefault(self, segment: bytes, request: Request) -> IResource:
+        """The owner of the request's path; `prepath` and `postpath` are set to what it owns and what is left."""
+        path = request.path
+        while True:
+            resource = self._resources.get(path)
+            if resource is not None:
+                segments = request.path[1:].split(b"/")
+                owned = path.count(b"/") if path != b"/" else 0
+                request.prepath, request.postpath = segments[:owned], segments[owned:]
+                return resource
+            if path == b"/":
+                return self._nothing
+            path = path[: path.rindex(b"/")] or b"/"
+
+
+class Nothing(Resource):
+    """What is at every path nobody owns."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> int:
+        """404, in JSON."""
+        return request.refuse(refusals.NOT_FOUND)
