@@ -1,0 +1,129 @@
+# The commands of this project; `make` alone lists them.
+#
+# Everything is installed into .venv, from lock files with hashes; a stamp in it for each lock makes the second run
+# quick. What the runs leave behind is in build/. Nothing outside the tree is written but the caches of pip and of
+# the real programs that `make test-real` needs ($HADESGW_CACHE, ~/.cache/hadesgw if unset).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+UV_VERSION := 0.13.9
+
+export HADESGW_CACHE ?= $(HOME)/.cache/hadesgw
+
+# ---- run it ------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: .venv/run.stamp webclient  ## a gateway with a rehearsal model behind it: prints a URL, a key, a curl line
+	@exec $(BIN)/twistd -n --pidfile= hadesgw --demo
+
+# ---- check it ----------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: lint types own-coverage trial pytest  ## everything below but the slow real programs
+
+.PHONY: lint
+lint: .venv/lint.stamp  ## ruff, secrets, news fragments
+	$(BIN)/ruff check --quiet .
+	$(BIN)/python -m tools.secrets_scan
+	@$(BIN)/towncrier build --draft --version check >/dev/null 2>build/towncrier.log \
+	    || { cat build/towncrier.log; exit 1; }
+
+.PHONY: types
+types: .venv/lint.stamp .venv/test.stamp  ## mypy --strict with the zope plugin
+	$(BIN)/mypy
+
+.PHONY: own-coverage
+own-coverage: .venv/test.stamp  ## every pure module is wholly covered by its own test file alone
+	$(BIN)/python -m tools.own_coverage
+
+.PHONY: trial
+trial: .venv/test.stamp debian  ## all tests, the ones with real processes too
+	$(BIN)/python -m twisted.trial --reporter=text --temp-directory=build/trial tests
+
+.PHONY: pytest
+pytest: .venv/test.stamp  ## all tests but those with real processes, by the second runner
+	HYPOTHESIS_PROFILE=brief $(BIN)/python -m pytest -q -ra --ignore=tests/real
+
+.PHONY: test-real
+test-real: .venv/test.stamp debian  ## the slow part: real vLLM, real Codex, real browser; what is missing is installed
+	$(BIN)/python -m tools.real_programs
+	$(BIN)/python -m twisted.trial --reporter=text --temp-directory=build/trial-real tests.real
+
+.PHONY: format
+format: .venv/lint.stamp  ## lay the Python files out anew
+	$(BIN)/ruff check --quiet --fix . || true
+	$(BIN)/ruff format --quiet .
+
+# ---- measure it --------------------------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: .venv/test.stamp debian  ## side by side with nginx: a table, and figures in JSON
+	$(BIN)/python -m benchmarks
+
+.PHONY: soak
+soak: .venv/test.stamp  ## half an hour of mixed faults: nothing may be lost, leaked or left behind
+	$(BIN)/python -m tests.real.soak
+
+# ---- the web client ----------------------------------------------------------------------------------------------
+# Built when its sources are here; wheel and gateway carry on without.
+
+.PHONY: webclient webclient-dev
+ifneq ($(wildcard webclient/package.json),)
+webclient: hadesgw/webclient_dist/index.html
+webclient-dev: webclient/node_modules/.package-lock.json  ## the web client with live reload
+	npm --prefix webclient run dev
+hadesgw/webclient_dist/index.html: webclient/node_modules/.package-lock.json $(shell find webclient/src -type f)
+	npm --prefix webclient run build
+webclient/node_modules/.package-lock.json: webclient/package-lock.json
+	npm --prefix webclient ci --no-audit --no-fund
+else
+webclient: ;
+webclient-dev:
+	@echo "this tree has no webclient/" >&2; exit 1
+endif
+
+# ---- the environment ---------------------------------------------------------------------------------------------
+
+.venv/made.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "hadesgw needs Python 3.11 or newer; name one: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv \
+	    || { echo "Python's venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+.venv/run.stamp: requirements/build.lock requirements/run.lock pyproject.toml .venv/made.stamp
+	@mkdir -p build
+	$(PIP) --require-hashes -r requirements/build.lock -r requirements/run.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/test.stamp .venv/lint.stamp: .venv/%.stamp: requirements/%.lock .venv/run.stamp
+	$(PIP) --require-hashes -r $<
+	@touch $@
+
+.PHONY: debian
+debian:
+	@tools/debian.sh
+
+.PHONY: lock
+lock: .venv/made.stamp  ## make requirements/*.lock anew (UPGRADE=1 for the newest of everything)
+	$(PIP) uv==$(UV_VERSION)
+	UV=$(BIN)/uv tools/lock.sh
+
+.PHONY: clean
+clean:  ## remove what these commands made in the tree
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis hadesgw/webclient_dist
+	rm -rf webclient/node_modules _trial_temp* .coverage* twisted/plugins/dropin.cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help:
+	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/^([a-z-]+):.*  ## (.*)/make \1\t\2/' | expand -t 20
