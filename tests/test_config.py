@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import tempfile
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,13 @@ CANARY = "hgw_Zk3canary9Qw8Er7Ty6Ui5"
 def config(text: str) -> Config:
     """Read `text` as ``/etc/hadesgw/hadesgw.toml``."""
     return parse(text, "hadesgw.toml", FOLDER)
+
+
+def fresh_folder(test: SynchronousTestCase) -> Path:
+    """An empty folder that goes away with `test`, whichever runner runs it."""
+    folder = tempfile.TemporaryDirectory()
+    test.addCleanup(folder.cleanup)
+    return Path(folder.name)
 
 
 def toml(value: object) -> str:
@@ -129,7 +138,7 @@ class LoadTests(SynchronousTestCase):
 
     def write(self, content: bytes) -> str:
         """A configuration file with this content."""
-        path = Path(self.mktemp())
+        path = fresh_folder(self) / "hadesgw.toml"
         path.write_bytes(content)
         return str(path)
 
@@ -168,12 +177,14 @@ class LoadTests(SynchronousTestCase):
 
     def test_a_relative_file_has_an_absolute_folder(self) -> None:
         """Paths stay right when the process changes its working folder later."""
-        self.assertTrue(Path(load(self.write(b"")).folder).is_absolute())
+        path = os.path.relpath(self.write(b""))
+        loaded = load(path)
+        self.assertEqual(loaded.source, path)
+        self.assertTrue(Path(loaded.folder).is_absolute())
 
     def test_a_file_that_cannot_be_read_is_named_with_the_reason(self) -> None:
         """Missing, a folder, a name that cannot be, too long, no UTF-8: one line each."""
-        folder = self.mktemp()
-        Path(folder).mkdir()
+        folder = str(fresh_folder(self))
         table = {
             "no/such.toml": "expected a readable file: No such file or directory",
             folder: "expected a readable file: Is a directory",
@@ -537,9 +548,9 @@ class ClientsSourceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A configuration's folder and a credentials folder, both empty."""
-        self.folder = Path(self.mktemp()).absolute()
+        self.folder = fresh_folder(self)
         self.credentials = self.folder / "credentials"
-        self.credentials.mkdir(parents=True)
+        self.credentials.mkdir()
         self.environ = {"CREDENTIALS_DIRECTORY": str(self.credentials), "HADESGW_CLIENTS": "[[client]]"}
 
     def source(self, text: str = "") -> ClientsSource:
