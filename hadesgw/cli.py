@@ -1,0 +1,364 @@
+"""The `hadesgw` command: what an operator does beside serving, each a thin call into another module.
+
+Serving itself is Twisted's: `twistd --nodaemon --pidfile= hadesgw --config FILE`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+
+import msgspec
+
+import twisted
+from hadesgw import __version__
+from hadesgw.policy import clients_file
+from hadesgw.policy.credentials import (
+    ClientsError,
+    Role,
+    entry,
+    mint_token,
+    read_clients,
+    token_entry,
+)
+from hadesgw.policy.toml import ConfigError
+
+CLIENTS_FILE = "clients.toml"
+"""The clients file when none is named: the configuration's own default."""
+
+_RELOAD = "A running gateway notices when it is reloaded or restarted."
+
+
+class Refused(Exception):
+    """The command was understood and cannot be carried out; the text says why."""
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the commands use of the world around them.
+
+    :ivar now: the time, with its time zone.
+    :ivar entropy: returns that many random bytes.
+    :ivar environ: the environment variables.
+    :ivar check: judges the configuration at that path (None: the built-in one); answers the line that says it
+        is good, or raises :class:`Refused`.
+    :ivar execute: becomes another program: its path and its arguments, the program's name first.
+    """
+
+    now: Callable[[], datetime]
+    entropy: Callable[[int], bytes]
+    environ: Mapping[str, str]
+    check: Callable[[str | None], str]
+    execute: Callable[[str, list[str]], object]
+
+
+def main() -> int:
+    """Entry point of the console script; answers its exit code."""
+    try:
+        code = run(
+            sys.argv[1:],
+            Surroundings(
+                now=lambda: datetime.now(UTC),
+                entropy=os.urandom,
+                environ=os.environ,
+                check=_check,
+                execute=os.execv,
+            ),
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has seen enough; Python must not try to flush it again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+def run(arguments: Sequence[str], surroundings: Surroundings) -> int:
+    """Carry out one command line.
+
+    :param arguments: without the program's name.
+    :returns: 0 when done, 1 when it could not be, 2 when the command line was wrong.
+    """
+    try:
+        options = _parser(surroundings).parse_args(arguments)
+        options.command(options, surroundings)
+    except SystemExit as finished:  # after --help and --version, which argparse answers itself
+        return int(finished.code or 0)
+    except _CommandLineError as error:
+        return _fail(error, 2)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
+    except (ClientsError, Refused) as error:
+        return _fail(error, 1)
+    return 0
+
+
+def _fail(reason: object, code: int) -> int:
+    print("hadesgw:", " ".join(str(reason).split()), file=sys.stderr)
+    return code
+
+
+def _check(path: str | None) -> str:
+    from hadesgw.tap import StartRefused, check  # imports the reactor, which no other command needs
+
+    try:
+        return check(path)
+    except (ConfigError, StartRefused) as error:
+        raise Refused(str(error)) from None
+
+
+# -- The command line ----------------------------------------------------------------------------------------
+
+
+class _CommandLineError(Exception):
+    """The command line cannot be understood."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells an error in one line instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _CommandLineError(f"{message} (see: {self.prog} --help)")
+
+
+_EPILOG = """\
+examples:
+  hadesgw token new alice --append           make a client: prints its token once, keeps the digest
+  hadesgw token new alice --rotate           a further token, to take the old one's place
+  hadesgw token list                         who may come in, and until when
+  hadesgw token revoke alice                 put a client out
+  hadesgw check --config hadesgw.toml        would the gateway start with this configuration?
+  hadesgw demo                               try it all without a model server
+  hadesgw version                            what to name in a report
+
+to serve:
+  twistd --nodaemon --pidfile= hadesgw --config hadesgw.toml
+"""
+
+
+def _parser(surroundings: Surroundings) -> _Parser:
+    parser = _Parser(
+        prog="hadesgw",
+        description="The front door of a vLLM server that listens only on a UNIX socket.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    token = _command(commands, "token", "make, list and revoke the tokens of clients")
+    tokens = token.add_subparsers(metavar="ACTION", required=True)
+    _add_token_new(_command(tokens, "new", "make a token; it is shown once"), surroundings.now)
+    _add_token_list(_command(tokens, "list", "show clients and digests, never tokens"))
+    _add_token_revoke(
+        _command(tokens, "revoke", "take a client, or one of its tokens, out of the clients file")
+    )
+
+    check = _command(commands, "check", "judge a configuration without serving")
+    check.add_argument("--config", metavar="FILE", help="the configuration; without it, the built-in one")
+    check.set_defaults(command=_run_check)
+
+    demo = _command(commands, "demo", "serve with a rehearsal model, a new client and the curl line to try")
+    demo.add_argument("--script", metavar="FILE", help="what the rehearsal model answers")
+    demo.add_argument("--config", metavar="FILE", help="the configuration to rehearse")
+    demo.set_defaults(command=_run_demo)
+
+    version = _command(commands, "version", "show the version")
+    version.set_defaults(command=lambda options, surroundings: print(_version()))
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction[_Parser], name: str, summary: str) -> _Parser:
+    return commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+    )
+
+
+def _version() -> str:
+    return f"hadesgw {__version__} (Twisted {twisted.__version__}, Python {platform.python_version()})"
+
+
+# -- check, demo ---------------------------------------------------------------------------------------------
+
+
+def _run_check(options: argparse.Namespace, surroundings: Surroundings) -> None:
+    print(surroundings.check(options.config))
+
+
+# The `twistd` beside another Python, or none at all, may come first in $PATH: this one is ours.
+_TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
+
+
+def _run_demo(options: argparse.Namespace, surroundings: Surroundings) -> None:
+    command = [sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile=", "hadesgw", "--demo"]
+    for option in ("script", "config"):
+        value = getattr(options, option)
+        if value is not None:
+            command.append(f"--{option}={value}")
+    sys.stdout.flush()
+    surroundings.execute(sys.executable, command)
+
+
+# -- token ---------------------------------------------------------------------------------------------------
+
+
+def _add_token_new(parser: _Parser, now: Callable[[], datetime]) -> None:
+    parser.add_argument(
+        "name", metavar="NAME", type=_name, help="the client's name, as metrics and logs will show it"
+    )
+    parser.add_argument(
+        "--role",
+        choices=[role.word for role in Role],
+        help="what it may do: observer < user < admin (default: user)",
+    )
+    parser.add_argument(
+        "--expires",
+        metavar="DATE",
+        type=lambda text: _expiry(text, now()),
+        help="2027-01-01, 2027-01-01T12:00:00Z or 90d (default: never)",
+    )
+    _add_file(parser)
+    into = parser.add_mutually_exclusive_group()
+    into.add_argument(
+        "--append", action="store_true", help="write the new client into the file, made if missing"
+    )
+    into.add_argument("--rotate", action="store_true", help="give a client of the file a further token")
+    parser.set_defaults(command=_run_token_new)
+
+
+def _add_token_list(parser: _Parser) -> None:
+    _add_file(parser)
+    parser.set_defaults(command=_run_token_list)
+
+
+def _add_token_revoke(parser: _Parser) -> None:
+    parser.add_argument("name", metavar="NAME", type=_name, help="the client")
+    parser.add_argument(
+        "--digest",
+        metavar="PREFIX",
+        type=_hexadecimal,
+        help="only the token whose digest begins so (see: token list)",
+    )
+    _add_file(parser)
+    parser.set_defaults(command=_run_token_revoke)
+
+
+def _add_file(parser: _Parser) -> None:
+    parser.add_argument(
+        "--file", metavar="FILE", default=CLIENTS_FILE, help="the clients file (default: %(default)s)"
+    )
+
+
+def _name(text: str) -> str:
+    # What is refused is not repeated: it may be a token in the wrong place.
+    try:
+        entry(text, "", (Role.USER,), None)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _hexadecimal(text: str) -> str:
+    if not re.fullmatch(r"[0-9A-Fa-f]{1,64}", text):
+        raise argparse.ArgumentTypeError(
+            "expected the first hex digits of a digest, as `hadesgw token list` shows them"
+        )
+    return text.lower()
+
+
+def _expiry(text: str, now: datetime) -> datetime:
+    wrong = argparse.ArgumentTypeError(
+        "expected a moment to come, such as 2027-01-01, 2027-01-01T12:00:00Z or 90d"
+    )
+    try:
+        moment = _moment(text, now)
+    except (ValueError, OverflowError):
+        raise wrong from None
+    if moment <= now:
+        raise wrong
+    return moment
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    if days := re.fullmatch(r"([0-9]{1,5})d", text):
+        return now + timedelta(days=int(days[1]))
+    if re.fullmatch(r"[0-9-]{10}", text):
+        text += "T00:00:00Z"
+    moment = datetime.fromisoformat(text)
+    if moment.utcoffset() is None:
+        raise ValueError("no time zone")
+    return moment.astimezone(UTC)
+
+
+def _run_token_new(options: argparse.Namespace, surroundings: Surroundings) -> None:
+    token = mint_token(surroundings.entropy)
+    if options.rotate:
+        after = _rotate(options, token)
+    else:
+        after = _introduce(options, token)
+    print(f"The token of {options.name}, shown only now:\n\n{token}\n\n{after}")
+
+
+def _rotate(options: argparse.Namespace, token: str) -> str:
+    if options.role is not None:
+        raise _CommandLineError("--rotate keeps the client's roles: leave --role out")
+    item = token_entry(token, options.expires)
+    clients_file.change(
+        options.file,
+        lambda text: clients_file.with_token(text, options.file, options.name, item),
+        create=False,
+    )
+    return f"Its digest is in {options.file}, beside the older ones. {_RELOAD}"
+
+
+def _introduce(options: argparse.Namespace, token: str) -> str:
+    toml = entry(options.name, token, (Role[(options.role or "user").upper()],), options.expires)
+    if not options.append:
+        return f"Paste this into the clients file; it holds the digest only:\n\n{toml.rstrip()}"
+    clients_file.change(
+        options.file, lambda text: clients_file.with_client(text, options.file, toml), create=True
+    )
+    return f"Its digest is in {options.file}. {_RELOAD}"
+
+
+def _run_token_list(options: argparse.Namespace, surroundings: Surroundings) -> None:
+    now = surroundings.now()
+    directory = read_clients(options.file, surroundings.environ.get("CREDENTIALS_DIRECTORY"))
+    rows = [("NAME", "ROLES", "DIGEST", "EXPIRES")]
+    for client in directory.clients:
+        roles = ",".join(role.word for role in sorted(client.roles))
+        rows += [
+            (client.name, roles, token.sha256.hex()[:8], _told(token.expires, now)) for token in client.tokens
+        ]
+        if client.certificate is not None:
+            rows.append((client.name, roles, "-", "with its certificate"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _told(expires: datetime | None, now: datetime) -> str:
+    if expires is None:
+        return "never"
+    return f"{'expired ' if expires <= now else ''}{expires.isoformat(sep=' ', timespec='seconds').replace('+00:00', 'Z')}"
+
+
+def _run_token_revoke(options: argparse.Namespace, surroundings: Surroundings) -> None:
+    clients_file.change(
+        options.file,
+        lambda text: clients_file.without(text, options.file, options.name, options.digest),
+        create=False,
+    )
+    what = options.name if options.digest is None else f"the token {options.digest}... of {options.name}"
+    print(f"Revoked {what}. {_RELOAD}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

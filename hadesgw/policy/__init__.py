@@ -1,0 +1,1 @@
+"""Decisions: values in, verdicts out. Nothing here opens a connection, waits, or knows Twisted."""
