@@ -1,0 +1,1 @@
+"""The gateway measured beside nginx, on one backend, in one run: ``python -m benchmarks``."""
