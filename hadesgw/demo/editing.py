@@ -51,7 +51,9 @@ _LANGUAGES: Final = {
 }
 _QUOTED: Final = re.compile(r"[\"'“‘`]([^\"'“”‘’`\n]{1,60})[\"'”’`]")
 _EXIT: Final = re.compile(r"(?:exited with code|exit[_ ]code\W{1,3})\s*(\d+)", re.IGNORECASE)
-_ABSENT: Final = "is not there yet"
+_REFUSED: Final = re.compile(r"\b(?:rejected|denied|declined|not permitted|failed)\b", re.IGNORECASE)
+_SHOWN: Final = "The file begins with:"
+_ABSENT: Final = "(there is no such file yet)"
 _NOTE: Final = "Written by hadesgw's rehearsal model, which is a script and no language model."
 _SLASHES: Final = frozenset(
     ("js", "mjs", "ts", "tsx", "jsx", "c", "h", "cc", "cpp", "rs", "go", "java", "php")
@@ -173,8 +175,9 @@ def _output(result: str) -> str:
 
 
 def _failed(result: str) -> bool:
+    """Whether a step went wrong: by its exit code, or in words if there is none."""
     code = _EXIT.search(result)
-    return code is not None and code.group(1) != "0"
+    return code.group(1) != "0" if code else _REFUSED.search(result[:400]) is not None
 
 
 def _quoted(result: str) -> str:
@@ -182,10 +185,20 @@ def _quoted(result: str) -> str:
     return "\n".join(f"> {line[:160]}" for line in lines) or "> (nothing)"
 
 
+def _look(path: str) -> str:
+    """The command that shows how a file begins; the line before it sets it apart from what the shell says."""
+    return f"echo '{_SHOWN}'; head -n 5 -- {path} 2>/dev/null || echo '{_ABSENT}'"
+
+
 def _first_line(result: str) -> str | None:
-    """The first line of the file as the look at it showed it; None without a file or a line."""
-    shown = _output(result)
-    return None if _ABSENT in shown or not shown.strip() else shown.splitlines()[0]
+    """The first line that :func:`_look` showed; None if there is no such file, or nothing in it.
+
+    :raises ValueError: if the result shows neither.
+    """
+    _, shown, rest = result.partition(_SHOWN + "\n")
+    if not shown:
+        raise ValueError("the look at the file shows nothing")
+    return None if rest.startswith(_ABSENT) or not rest.strip() else rest.splitlines()[0]
 
 
 def next_step(conversation: Conversation) -> Answer | None:
@@ -197,20 +210,16 @@ def next_step(conversation: Conversation) -> Answer | None:
     results = conversation.results
     path = edit.path
     if not results:
-        look = f"head -n 5 -- {path} 2>/dev/null || echo '{path} {_ABSENT}'"
-        return Answer(
-            text=f"I rehearse this edit in three steps. First a look at `{path}`.", calls=(_run(shell, look),)
-        )
-    first_line = _first_line(results[0])
+        look = _run(shell, _look(path))
+        return Answer(text=f"I rehearse this edit in three steps. First a look at `{path}`.", calls=(look,))
+    try:
+        first_line = _first_line(results[0])
+    except ValueError:
+        return _given_up(results[0])
     if len(results) == 1:
-        if edit.suffix == "json" and first_line is not None:
-            return Answer(text=f"`{path}` is JSON and takes no comment, so the rehearsal leaves it as it is.")
-        call = _apply(conversation, shell, _patch(edit, first_line))
-        return Answer(text=f"Now the patch to `{path}`.", calls=(call,))
+        return _patched(conversation, shell, edit, first_line)
     if _failed(results[-1]):
-        return Answer(
-            text=f"The step did not work, so the rehearsal of this edit ends here:\n\n{_quoted(results[-1])}"
-        )
+        return _given_up(results[-1])
     if len(results) == 2:
         runs = path.endswith(".py") and first_line is None
         check = f"python3 {path}" if runs else f"head -n 12 -- {path}"
@@ -219,3 +228,19 @@ def next_step(conversation: Conversation) -> Answer | None:
         text=f"Done: `{path}` is edited. The check said:\n\n{_quoted(results[-1])}\n\n"
         "This was the rehearsal model: the edit is real, the thinking is a script."
     )
+
+
+def _patched(conversation: Conversation, shell: Tool, edit: Edit, first_line: str | None) -> Answer:
+    """The step that edits."""
+    if edit.suffix == "json" and first_line is not None:
+        return Answer(
+            text=f"`{edit.path}` is JSON and takes no comment, so the rehearsal leaves it as it is."
+        )
+    call = _apply(conversation, shell, _patch(edit, first_line))
+    return Answer(text=f"Now the patch to `{edit.path}`.", calls=(call,))
+
+
+def _given_up(result: str) -> Answer:
+    """The end of an edit that did not work."""
+    words = "The step did not work, so the rehearsal of this edit ends here:"
+    return Answer(text=f"{words}\n\n{_quoted(result)}")
