@@ -69,6 +69,14 @@ class IGatewayRequest(IRequest):
     record = Attribute("The :class:`Record` of this request.")
     dialect = Attribute("The :class:`hadesgw.policy.dialects.Dialect` the caller speaks.")
 
+    relayed = Attribute("(lower-cased name, value) fields of the answer, beside those of `responseHeaders`.")
+
+    def at_end(ended: Callable[[bool], None]) -> None:
+        """Call `ended` once, with True when the answer has been written to its end, with False when the client left.
+
+        It is `notifyFinish` without a Deferred: on the hot path two of those cost more than parsing the request.
+        """
+
     def read_body(cap: int) -> Deferred[bytes]:
         """The whole request body.
 

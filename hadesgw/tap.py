@@ -80,12 +80,12 @@ class Options(usage.Options):
     def _cast(self, config: Config) -> None:
         """Decide who plays: the configured model and clients, or the rehearsal's."""
         if self["demo"]:
-            from hadesgw.demo.stage import Stage  # only a demo pays for it
+            from hadesgw.demo.opening import Opening  # only a demo pays for it
 
-            self.stage: Stage | None = Stage.set(config, self["script"])
-            self.config, self.clients = self.stage.config, self.stage.clients
+            self.opening: Opening | None = Opening(config, self["script"])
+            self.config, self.clients = self.opening.config, self.opening.clients
         else:
-            self.stage = None
+            self.opening = None
             self.config, self.clients = config, _load_clients(config, os.environ)
 
 
@@ -163,8 +163,8 @@ def makeService(options: Options) -> IService:
     global_reactor.callWhenRunning(Termination(global_reactor, gateway.hurry).install)  # type: ignore[attr-defined]
     services = _Services(options.log)
     gateway.setServiceParent(services)
-    if options.stage is not None:
-        options.stage.service(global_reactor, gateway).setServiceParent(services)
+    if options.opening is not None:
+        options.opening.service(global_reactor, gateway).setServiceParent(services)
     return services
 
 

@@ -80,6 +80,7 @@ class Channel(Protocol):
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
         self.write: Callable[[bytes], None] = eager_writer(transport)
+        self._peer, self._host = transport.getPeer(), transport.getHost()
         transport.registerProducer(self, True)  # type: ignore[attr-defined]
         if not self.site.opened(self):
             self._refuse(refusals.TOO_MANY_CONNECTIONS, self.site.correlator.identify(()))
@@ -217,9 +218,9 @@ class Channel(Protocol):
     def _refuse(self, refusal: Refusal, correlation: Correlation) -> None:
         """Answer for a request that never became one."""
         body = error_body(refusal, Dialect.OPENAI)
-        fields = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))]
+        fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         if refusal.retry_after is not None:
-            fields.append((b"Retry-After", b"%d" % refusal.retry_after))
+            fields.append((b"retry-after", b"%d" % refusal.retry_after))
         self._persistent = False
         self.write(self.head_bytes(refusal.status, RESPONSES.get(refusal.status, b""), fields, correlation) + body)
         self.site.observer.refused_early(refusal, correlation.request_id, correlation.session_id)
@@ -295,10 +296,13 @@ class Channel(Protocol):
     def head_bytes(
         self, status: int, phrase: bytes, fields: list[tuple[bytes, bytes]], correlation: Correlation
     ) -> bytes:
-        """The head of an answer. This is the only place an answer's head is made, so none leaves without its ids."""
+        """The head of an answer. This is the only place an answer's head is made, so none leaves without its ids.
+
+        :param fields: (lower-cased name, value) pairs.
+        """
         correlator = self.site.correlator
         lines = [b"HTTP/1.1 %d %b" % (status, phrase)]
-        lines += [b"%b: %b" % field for field in fields if field[0].lower() not in correlator.names]
+        lines += [b"%b: %b" % field for field in fields if field[0] not in correlator.names]
         if not correlation.request_id or not correlation.session_id:
             self.site.observer.correlation_missing()
             correlation = correlator.identify(())
@@ -336,11 +340,11 @@ class Channel(Protocol):
 
     def getPeer(self) -> IAddress:
         """The client's address."""
-        return self.transport.getPeer()
+        return self._peer
 
     def getHost(self) -> IAddress:
         """Our address."""
-        return self.transport.getHost()
+        return self._host
 
     def isSecure(self) -> bool:
         """Whether the connection is TLS."""

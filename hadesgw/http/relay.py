@@ -15,13 +15,21 @@ from twisted.web.iweb import UNKNOWN_LENGTH
 
 from hadesgw.http.client import Answer, UpstreamFailure
 from hadesgw.http.deadline import Deadline
-from hadesgw.http.framing import answer_fields
+from hadesgw.http.framing import Fields, answer_fields
 from hadesgw.http.site import PHRASES, Request
 from hadesgw.http.sse import EventScanner
 from hadesgw.interfaces import IProxyObserver
 from hadesgw.policy import refusals
 from hadesgw.policy.dialects import error_event
 from hadesgw.policy.refusals import Refusal
+
+_EVENT_STREAM_FIELDS = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
+_EVENT_STREAM_NAMES = frozenset(name for name, _ in _EVENT_STREAM_FIELDS)
+"""What keeps every proxy in front of us from holding events back, or changing them."""
+
+
+def _is_event_stream(fields: Fields) -> bool:
+    return any(name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in fields)
 
 
 class Relay(Protocol):
@@ -48,7 +56,7 @@ class Relay(Protocol):
         """Relay what `answer` will bring."""
         request = self._request
         request.on_interrupt = self._interrupted
-        request.notifyFinish().addErrback(self._departed)
+        request.at_end(self._departed)
         self._asked = answer.addCallbacks(self._begin, self._unanswered)
 
     # -- The upstream's side -------------------------------------------------------------------------------------------
@@ -69,17 +77,16 @@ class Relay(Protocol):
         request = self._request
         ours = request.channel.site.correlator.names  # type: ignore[union-attr]
         request.setResponseCode(answer.code, PHRASES.get(answer.code, b"Unassigned"))
-        headers = request.responseHeaders
-        for name, value in answer_fields(answer.fields, ours):
-            headers.addRawHeader(name, value)
-            if name == b"content-type" and value.lower().startswith(b"text/event-stream"):
-                self._events = EventScanner()
+        fields = answer_fields(answer.fields, ours)
         if answer.length is not UNKNOWN_LENGTH:
-            headers.setRawHeaders(b"Content-Length", [b"%d" % answer.length])
-        if self._events is not None:
+            fields.append((b"content-length", b"%d" % answer.length))
+        if _is_event_stream(fields):
+            fields = [field for field in fields if field[0] not in _EVENT_STREAM_NAMES]
+            fields += _EVENT_STREAM_FIELDS
+            self._events = EventScanner()
             request.record.stream = True
-            headers.setRawHeaders(b"Cache-Control", [b"no-cache, no-transform"])
-            headers.setRawHeaders(b"X-Accel-Buffering", [b"no"])
+        request.relayed = fields
+        if self._events is not None:
             request.write(b"")  # whoever waits for events may see at once that they will come
         answer.deliverBody(self)
         if not self._ended:
@@ -120,9 +127,9 @@ class Relay(Protocol):
 
     # -- The client's side ---------------------------------------------------------------------------------------------
 
-    def _departed(self, reason: Failure) -> None:
+    def _departed(self, completed: bool) -> None:
         """The client left: so must its request."""
-        if self._ended:
+        if completed or self._ended:
             return
         if self._request.record.reason is None:
             self._request.record.reason = "client_left"
@@ -167,7 +174,7 @@ class Relay(Protocol):
         """Tell the client that there is no more, in the form its state allows."""
         request = self._request
         if not request.startedWriting:
-            request.responseHeaders = type(request.responseHeaders)()
+            request.relayed = []
             request.refuse(refusal)
             return
         request.record.reason = refusal.reason

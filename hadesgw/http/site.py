@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import NO_BODY_CODES, datetimeToString
+from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET, UnsupportedMethod
 from zope.interface import implementer
@@ -19,7 +20,7 @@ from zope.interface import implementer
 from hadesgw.config import Timeouts
 from hadesgw.http.body import MemoryShare
 from hadesgw.http.channel import Channel, HalfClosingChannel
-from hadesgw.http.framing import AllowedHosts, HeadLimits, RequestHead
+from hadesgw.http.framing import AllowedHosts, Fields, HeadLimits, RequestHead
 from hadesgw.interfaces import IGatewayRequest, ISiteObserver, Record
 from hadesgw.policy import refusals
 from hadesgw.policy.correlation import Correlation, Correlator
@@ -49,15 +50,28 @@ class Request(server.Request):
         self.record = Record(channel.site.clock.seconds())
         self.dialect = dialect_of(head.path)
         self.on_interrupt: Callable[[Refusal], None] | None = None
-        self._bodiless = False
+        self.relayed: Fields = []
+        self._at_end: list[Callable[[bool], None]] = []
+        self._bodiless = False  # whether the answer has no body whatever its fields say
+        self._measured = False  # whether they state its length
         self.method = head.method
         self.uri = head.target
         self.path = head.path
         self.clientproto = b"HTTP/1.1" if head.minor else b"HTTP/1.0"
         self.args: dict[bytes, list[bytes]] = {}
-        add = self.requestHeaders.addRawHeader
-        for name, value in head.fields:
-            add(name, value)
+
+    @property
+    def requestHeaders(self) -> Headers:  # type: ignore[override]
+        """The request's fields in Twisted's form, made when somebody first wants it: our own layers read the head."""
+        if self._headers is None:
+            self._headers = Headers()
+            for name, value in self.head.fields:
+                self._headers.addRawHeader(name, value)
+        return self._headers
+
+    @requestHeaders.setter
+    def requestHeaders(self, headers: Headers) -> None:
+        self._headers: Headers | None = None  # Twisted's constructor sets empty ones
 
     # -- Finding and asking the resource -------------------------------------------------------------------------------
 
@@ -91,6 +105,26 @@ class Request(server.Request):
         self._log.failure("A resource failed on request {id}", reason, id=self.correlation.request_id.decode("ascii"))
         self.interrupt(refusals.INTERNAL)
         return reason
+
+    # -- Ends ----------------------------------------------------------------------------------------------------------
+
+    def at_end(self, ended: Callable[[bool], None]) -> None:
+        """See :meth:`IGatewayRequest.at_end`."""
+        self._at_end.append(ended)
+
+    def _cleanup(self) -> None:
+        server.Request._cleanup(self)
+        self._ended(True)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The connection is gone, and with it the answer."""
+        server.Request.connectionLost(self, reason)
+        self._ended(False)
+
+    def _ended(self, completed: bool) -> None:
+        at_end, self._at_end = self._at_end, []
+        for ended in at_end:
+            ended(completed)
 
     # -- IGatewayRequest -----------------------------------------------------------------------------------------------
 
@@ -129,8 +163,7 @@ class Request(server.Request):
             return
         if last:
             self.write(last)
-        framed = bool(self.chunked) or self.responseHeaders.hasHeader(b"Content-Length")
-        self.channel.break_off(visible=framed or bool(last))
+        self.channel.break_off(visible=bool(self.chunked) or self._measured or bool(last))
 
     def interrupt(self, refusal: Refusal) -> None:
         """End the request with `refusal` as well as its state allows: as an answer, or by cutting the one begun."""
@@ -170,18 +203,22 @@ class Request(server.Request):
         site = channel.site
         self.record.first_byte = site.clock.seconds()
         self._bodiless = self.method == b"HEAD" or self.code in NO_BODY_CODES
-        fields = [(name, value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values]
-        headers = self.responseHeaders
-        if not self._bodiless and not headers.hasHeader(b"Content-Length"):
+        fields = [
+            (name.lower(), value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values
+        ]
+        fields += self.relayed
+        present = {name for name, _ in fields}
+        self._measured = b"content-length" in present
+        if not self._bodiless and not self._measured:
             if self.head.minor == 1:
                 self.chunked = 1
-                fields.append((b"Transfer-Encoding", b"chunked"))
+                fields.append((b"transfer-encoding", b"chunked"))
             else:
                 channel.forbid_reuse()  # only the close can tell an HTTP/1.0 client where this ends
-        if not headers.hasHeader(b"Date"):
-            fields.append((b"Date", site.date()))
-        if not headers.hasHeader(b"Server"):
-            fields.append((b"Server", _SERVER))
+        if b"date" not in present:
+            fields.append((b"date", site.date()))
+        if b"server" not in present:
+            fields.append((b"server", _SERVER))
         return channel.head_bytes(self.code, self.code_message, fields, self.correlation)
 
 

@@ -27,9 +27,7 @@ class Metered(Layer):
         """Watch, and pass on."""
         request.record.route = self._route
         self._meter.begun()
-        request.notifyFinish().addCallbacks(
-            lambda _: self._ended(request, True), lambda _: self._ended(request, False)
-        )
+        request.at_end(lambda completed: self._ended(request, completed))
         return self.pass_on(request)
 
     def _ended(self, request: Request, completed: bool) -> None:
