@@ -157,16 +157,14 @@ class Gateway:
             "max_in_flight": 100,
         }
 
-    def _configuration(self) -> dict[str, object]:
-        ours: dict[str, object] = {
+    def _configuration(self) -> dict[str, Any]:
+        ours: dict[str, Any] = {
             "server": {"listen": ["tcp:0:interface=127.0.0.1"], "control": "control.sock"},
             "upstream": [{"name": "vllm", "socket": str(self.upstream), "models": self.models}],
             "clients": {"file": "clients.toml"},
         }
         for name, section in self.sections.items():
-            base = ours.get(name, {})
-            assert isinstance(base, dict), f"[[{name}]] is made by this class"
-            ours[name] = {**base, **section}
+            ours[name] = {**ours.get(name, {}), **section}
         return ours
 
     def _write(self, name: str, document: Mapping[str, object]) -> None:
@@ -195,7 +193,7 @@ class Gateway:
             )
 
 
-def toml(document: Mapping[str, object]) -> str:
+def toml(document: Mapping[str, Any]) -> str:
     """`document` as TOML: every top-level value is a table, or a list of tables."""
     parts = []
     for name, value in document.items():

