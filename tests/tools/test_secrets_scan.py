@@ -1,4 +1,4 @@
-"""Tests of `tools.secrets_scan`. The secrets in them are put together here, so that the scan passes them by."""
+"""Tests of `tools.secrets_scan`. The secrets are put together at run time, so that the scan passes them by."""
 
 from __future__ import annotations
 
