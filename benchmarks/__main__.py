@@ -62,14 +62,14 @@ def _chosen(
     return [one for one in contenders if one.name not in absent], absent, measurements, effort
 
 
-def _print(rounds: Sequence[Round], absent: Mapping[str, str]) -> bool:
-    """The table and the verdicts; true when no binding promise is broken."""
+def _print(rounds: Sequence[Round], absent: Mapping[str, str], in_part: bool) -> bool:
+    """The table and the verdicts (of a part only those seen); true when no binding promise is broken."""
     idle = is_idle(rounds)
     print(plain(table(rounds)))
     for name, why in absent.items():
         print(f"not measured: {name}, {why}")
     print(f"\n{LEGEND}\nThe machine was {'idle' if idle else 'busy with other work'}.\n")
-    judged = verdicts(rounds)
+    judged = [one for one in verdicts(rounds) if one.holds is not None or not in_part]
     print(
         plain([["promise", "seen", "verdict"], *([one.promise, one.seen, one.word(idle)] for one in judged)])
     )
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _tell(str(error))
         return 1
     versions = {one.name: one.version() for one in contenders} | {"compiler": tools.compiler}
-    kept = _print(rounds, absent)
+    kept = _print(rounds, absent, in_part=arguments.only is not None)
     _keep(document(described, versions, absent, rounds), str(described["date"]), arguments.update_docs)
     return 0 if kept or not arguments.strict else 1
 

@@ -455,9 +455,11 @@ static void head_bytes(struct conn *conn, const char *data, size_t length)
     memcpy(conn->input + conn->input_length, data, taken);
     conn->input_length += taken;
     int parsed = head_parse(&conn->head, conn->input, conn->input_length);
-    if (parsed < 0)
+    if (parsed < 0 || (parsed > 0 && conn->head.status == 0)) {
         lose(conn, "broken head");
-    if (parsed <= 0)
+        return;
+    }
+    if (parsed == 0)
         return;
     size_t over = conn->input_length - conn->head.length;       /* what of this read lies behind the head */
     size_t skip = taken - over;

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
-from benchmarks.processes import Cpus
+from benchmarks.processes import Cpus, wait_until
 
 _LOCK = "hadesgw-benchmarks.lock"
 IDLE_SHARE = 0.05
@@ -76,22 +77,19 @@ def alone(patience_seconds: float, tell: Callable[[str], None]) -> Iterator[None
     :raises TimeoutError: when the other one does not end in time.
     """
     with (Path(tempfile.gettempdir()) / f"{_LOCK}.{os.getuid()}").open("w") as lock:
-        until = time.monotonic() + patience_seconds
-        waiting = False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise TimeoutError(
-                        f"another benchmark still runs after {patience_seconds:.0f} s"
-                    ) from None
-            if not waiting:
-                tell("another benchmark is running: waiting for its end")
-                waiting = True
-            time.sleep(0.5)
+        if not _locked(lock):
+            tell("another benchmark is running: waiting for its end")
+            if not wait_until(lambda: _locked(lock), patience_seconds, every=0.5):
+                raise TimeoutError(f"another benchmark still runs after {patience_seconds:.0f} s")
         yield
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _cpu_model() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -206,7 +205,6 @@ class Memory(Measurement):
         with stage.hold(mode, door, {"connections": count, **options}) as held:
             if held < count:
                 raise Failed(f"only {held} of {count} connections stood")
-            time.sleep(0.2)
             return before, door.server.resident_bytes()
 
 

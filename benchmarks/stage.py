@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.contenders import Contender, Place
 from benchmarks.machine import Placement
-from benchmarks.processes import Server, spawn
+from benchmarks.processes import Server, spawn, wait_until
 from benchmarks.toolchain import Tools
 
 _START_SECONDS = 30
@@ -137,15 +137,17 @@ class Stage:
         process = spawn(
             command, cpus=self._placement.contender, environment=contender.environment(place), log=log
         )
+        wrong = ""
+
+        def decided() -> bool:
+            nonlocal wrong
+            wrong = _answers(place.port, place.token)
+            return not wrong or not server.running
+
         with Server(process) as server:
-            wrong = "not asked yet"
-            while wrong:
-                wrong = _answers(place.port, place.token)
-                late = time.monotonic() > begun + _START_SECONDS
-                if wrong and (late or not server.running):
-                    raise Failed(f"{contender.name} does not serve: {wrong}\n{_last_words(log)}")
-                if wrong:
-                    time.sleep(0.002)
+            wait_until(decided, _START_SECONDS, every=0.002)
+            if wrong:
+                raise Failed(f"{contender.name} does not serve: {wrong}\n{_last_words(log)}")
             started_ms = (time.monotonic() - begun) * 1000
             yield Door(
                 contender.name, f"tcp:127.0.0.1:{place.port}", place.token, contender, server, started_ms
@@ -231,11 +233,14 @@ class Stage:
     def aborts(self, patience: float) -> tuple[set[int], Mapping[int, int]]:
         """Numbers of the departures that arrived, and when each was noticed (CLOCK_MONOTONIC nanoseconds).
 
-        Waits up to `patience` seconds for the last ones.
+        Waits up to `patience` seconds, until nothing new arrives and all that did is aborted.
         """
-        until = time.monotonic() + patience
-        while True:
-            told = self._ask_backend("GET")
-            if len(told["aborted"]) >= len(told["arrived"]) or time.monotonic() > until:
-                return set(told["arrived"]), dict(told["aborted"])
-            time.sleep(0.05)
+        told = self._ask_backend("GET")
+
+        def settled() -> bool:
+            nonlocal told
+            last, told = told, self._ask_backend("GET")
+            return last["arrived"] == told["arrived"] and len(told["aborted"]) >= len(told["arrived"])
+
+        wait_until(settled, patience, every=0.2)
+        return set(told["arrived"]), dict(told["aborted"])

@@ -28,7 +28,7 @@ class Tools:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hadesgw-benchmarks"
+    return Path(os.environ.get("HADESGW_CACHE") or Path.home() / ".cache" / "hadesgw") / "benchmarks"
 
 
 def _digest(compiler: str) -> str:

@@ -26,9 +26,16 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 BRIEF = {"seconds": 0.3, "warm-up": 0.05}
 
 
+END = b"data: [DONE]\n\n"
+
+
 def _event(number: int) -> bytes:
-    payload = b'data: {"choices":[{"delta":{"content":"n=%09d t=%019d "}}]}\n\n' % (number, 1)
-    return b"%x\r\n%s\r\n" % (len(payload), payload)
+    return b'data: {"choices":[{"delta":{"content":"n=%09d t=%019d "}}]}\n\n' % (number, 1)
+
+
+def _chunked(*pieces: bytes) -> bytes:
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    return HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
 
 
 class _Peer(threading.Thread):
@@ -95,14 +102,11 @@ class ProgramTests(SynchronousTestCase):
     def test_request_is_what_it_says(self) -> None:
         """A request has the asked size to the byte, and is the JSON of a chat with what the backend shall do."""
         for size in (512, 1024, 5000, 560 * 1024):
-            with self.peer(HEAD, b"Content-Length: 2\r\n\r\n{}") as (door, peer):
-                self.load("streams", door, body_bytes=size, events=0, rate=50)
-                peer.join(20)
+            with self.peer(_chunked(_event(0), END)) as (door, peer):
+                self.load("streams", door, body_bytes=size, events=1, rate=50)
             self.assertEqual(len(peer.body), size)
             question = json.loads(peer.body)
-            self.assertEqual(
-                (question["model"], question["stream"], question["max_tokens"]), ("bench", True, 0)
-            )
+            self.assertEqual((question["model"], question["stream"], question["max_tokens"]), ("bench", True, 1))
             self.assertTrue(all(turn["role"] == "user" for turn in question["messages"]))
 
     def test_paced_streams(self) -> None:
@@ -138,27 +142,27 @@ class ProgramTests(SynchronousTestCase):
     def test_held_connections(self) -> None:
         """Idle connections and stalled readers stand while they are held, and all at once."""
         for mode, options in (("idle", {}), ("stall", {"warm-up": 0.1, "events": 10_000_000, "rate": 0})):
-            with self.stage.hold(
-                mode, self.stage.direct(), {"connections": 20, **options}, seconds=20
-            ) as held:
+            with self.stage.hold(mode, self.stage.direct(), {"connections": 20, **options}, seconds=20) as held:
                 self.assertEqual(held, 20)
 
     def test_forms_of_an_answer(self) -> None:
         """Chunks cut anywhere, extensions, trailers and an answer that the close ends are all understood."""
-        chunked = (
-            HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + _event(0) + b"5;a=b\r\ndata:\r\n0\r\nT: x\r\n\r\n"
-        )
-        until_close = HEAD + b"\r\ndata: whole\n\n"
-        for answer in (chunked, until_close):
-            pieces = [answer[at : at + 1] for at in range(len(answer))]
-            with self.peer(*pieces) as (door, _):
-                self.load("idle", door, connections=1)
+        event = _event(0)
+        chunks = b"%X;a=b\r\n%s\r\ne\r\n%s\r\n0\r\nTrailer: x\r\n\r\n" % (len(event), event, END)
+        for answer in (
+            _chunked(event, END),
+            HEAD + b"transfer-encoding:chunked\r\n\r\n" + chunks,
+            HEAD + b"Content-Length: %d\r\n\r\n" % len(event + END) + event + END,
+            HEAD + b"\r\n" + event + END,
+        ):
+            for pieces in ([answer], [answer[at : at + 1] for at in range(len(answer))]):
+                with self.peer(*pieces) as (door, _):
+                    result = self.load("streams", door, events=1, rate=50)
+                self.assertEqual((result["streams_ended"], result["lost"]), (1, 0))
 
     def test_lost_event(self) -> None:
         """An event that is missing, and one that comes twice, are counted."""
-        events = [_event(number) for number in (0, 2, 2, 3)]
-        end = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
-        with self.peer(HEAD, b"Transfer-Encoding: chunked\r\n\r\n", *events, end) as (door, _):
+        with self.peer(_chunked(*map(_event, (0, 2, 2, 3)), END)) as (door, _):
             result = self.load("streams", door, events=4, rate=50)
         self.assertEqual((result["lost"], result["out_of_order"]), (1, 1))
 
