@@ -2,7 +2,8 @@
 #
 # Everything is installed into .venv, from lock files with hashes; a stamp in it for each lock makes the second run
 # quick. What the runs leave behind is in build/. Nothing outside the tree is written but the caches of pip and of
-# the real programs that `make test-real` needs ($HADESGW_CACHE, ~/.cache/hadesgw if unset).
+# the real programs of `make test-real` ($HADESGW_CACHE, ~/.cache/hadesgw if unset), and what requirements/debian.txt
+# lists, if root runs the tests.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,6 +15,9 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+TRIAL := $(BIN)/python -m twisted.trial --reporter=text
+SLOW := $(patsubst %/__init__.py,%,$(wildcard tests/real/*/__init__.py))
+MINUTES ?= 30
 UV_VERSION := 0.13.9
 
 export HADESGW_CACHE ?= $(HOME)/.cache/hadesgw
@@ -33,8 +37,7 @@ test: lint types own-coverage trial pytest  ## everything below but the slow rea
 lint: .venv/lint.stamp  ## ruff, secrets, news fragments
 	$(BIN)/ruff check --quiet .
 	$(BIN)/python -m tools.secrets_scan
-	@$(BIN)/towncrier build --draft --version check >/dev/null 2>build/towncrier.log \
-	    || { cat build/towncrier.log; exit 1; }
+	@said=$$($(BIN)/towncrier build --draft --version check 2>&1) || { echo "$$said"; exit 1; }
 
 .PHONY: types
 types: .venv/lint.stamp .venv/test.stamp  ## mypy --strict with the zope plugin
@@ -45,17 +48,16 @@ own-coverage: .venv/test.stamp  ## every pure module is wholly covered by its ow
 	$(BIN)/python -m tools.own_coverage
 
 .PHONY: trial
-trial: .venv/test.stamp debian  ## all tests, the ones with real processes too
-	$(BIN)/python -m twisted.trial --reporter=text --temp-directory=build/trial tests
+trial: .venv/test.stamp debian | build  ## all tests, the ones with real processes too
+	$(TRIAL) --temp-directory=build/trial tests
 
 .PHONY: pytest
 pytest: .venv/test.stamp  ## all tests but those with real processes, by the second runner
 	HYPOTHESIS_PROFILE=brief $(BIN)/python -m pytest -q -ra --ignore=tests/real
 
 .PHONY: test-real
-test-real: .venv/test.stamp debian  ## the slow part: real vLLM, real Codex, real browser; what is missing is installed
-	$(BIN)/python -m tools.real_programs
-	$(BIN)/python -m twisted.trial --reporter=text --temp-directory=build/trial-real tests.real
+test-real: .venv/test.stamp debian | build  ## the slow real programs, each in a folder of tests/real; installs them
+	HADESGW_REAL=1 $(TRIAL) --temp-directory=build/trial-real $(SLOW)
 
 .PHONY: format
 format: .venv/lint.stamp  ## lay the Python files out anew
@@ -69,8 +71,9 @@ bench: .venv/test.stamp debian  ## side by side with nginx: a table, and figures
 	$(BIN)/python -m benchmarks
 
 .PHONY: soak
-soak: .venv/test.stamp  ## half an hour of mixed faults: nothing may be lost, leaked or left behind
-	$(BIN)/python -m tests.real.soak
+soak: .venv/test.stamp debian | build  ## all tests again and again for MINUTES=30, in other orders with other examples
+	@end=$$((SECONDS + 60 * $(MINUTES))); while ((SECONDS < end)); do \
+	    HYPOTHESIS_PROFILE=search $(TRIAL) --random=0 --temp-directory=build/trial-soak tests; done
 
 # ---- the web client ----------------------------------------------------------------------------------------------
 # Built when its sources are here; wheel and gateway carry on without.
@@ -92,6 +95,9 @@ endif
 
 # ---- the environment ---------------------------------------------------------------------------------------------
 
+build:
+	@mkdir -p $@
+
 .venv/made.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	    || { echo "hadesgw needs Python 3.11 or newer; name one: make PYTHON=python3.11 ..." >&2; exit 1; }
@@ -100,7 +106,6 @@ endif
 	@touch $@
 
 .venv/run.stamp: requirements/build.lock requirements/run.lock pyproject.toml .venv/made.stamp
-	@mkdir -p build
 	$(PIP) --require-hashes -r requirements/build.lock -r requirements/run.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
