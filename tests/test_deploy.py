@@ -62,9 +62,7 @@ class ServiceTests(SynchronousTestCase):
         shutil.copytree(UNITS, folder)
         service = folder / SERVICE.name
         (command,) = settings(SERVICE)["ExecStart"]
-        service.write_text(
-            service.read_text().replace(command, "/bin/true").replace("man:twistd(1)", "man:true(1)")
-        )
+        service.write_text(service.read_text().replace(command, "/bin/true").replace("man:twistd(1)", "man:true(1)"))
         done = self.analyze("verify", "--man=no", service)
         complaints = [line for line in done.stderr.splitlines() if str(folder) in line]
         self.assertEqual(complaints, [], done.stderr)
@@ -74,9 +72,7 @@ class ServiceTests(SynchronousTestCase):
         (command,) = settings(SERVICE)["ExecStart"]
         program, *arguments = command.split()
         self.assertEqual(Path(program).name, "twistd")
-        self.assertEqual(
-            arguments, ["--nodaemon", "--pidfile=", "hadesgw", "--config", "/etc/hadesgw/hadesgw.toml"]
-        )
+        self.assertEqual(arguments, ["--nodaemon", "--pidfile=", "hadesgw", "--config", "/etc/hadesgw/hadesgw.toml"])
 
     def test_streams_have_the_time_to_drain(self) -> None:
         """systemd kills later than the gateway gives up waiting by itself."""

@@ -22,9 +22,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def python_files(*folders: str) -> list[Path]:
     """Our Python files below `folders`, relative to the project."""
-    return sorted(
-        path.relative_to(PROJECT) for folder in folders for path in (PROJECT / folder).rglob("*.py")
-    )
+    return sorted(path.relative_to(PROJECT) for folder in folders for path in (PROJECT / folder).rglob("*.py"))
 
 
 def tests_in(tree: ast.AST) -> Iterator[Function]:
@@ -32,9 +30,7 @@ def tests_in(tree: ast.AST) -> Iterator[Function]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             yield from (
-                method
-                for method in node.body
-                if isinstance(method, Function) and method.name.startswith("test")
+                method for method in node.body if isinstance(method, Function) and method.name.startswith("test")
             )
 
 
@@ -81,6 +77,4 @@ class HouseTests(SynchronousTestCase):
     def test_every_folder_of_tests_is_a_package(self) -> None:
         """Trial does not look into folders that are not."""
         folders = {path.parent for path in python_files("tests") if path.name.startswith("test_")}
-        self.assertEqual(
-            [str(folder) for folder in folders if not (PROJECT / folder / "__init__.py").exists()], []
-        )
+        self.assertEqual([str(folder) for folder in folders if not (PROJECT / folder / "__init__.py").exists()], [])

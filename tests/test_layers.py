@@ -134,9 +134,7 @@ def reach(module: str, known: Mapping[str, ast.AST]) -> set[str]:
 
 def is_layer(tree: ast.AST) -> bool:
     """Whether a module defines a resource that stands around another."""
-    return any(
-        isinstance(node, ast.ClassDef) and "Layer" in map(ast.unparse, node.bases) for node in ast.walk(tree)
-    )
+    return any(isinstance(node, ast.ClassDef) and "Layer" in map(ast.unparse, node.bases) for node in ast.walk(tree))
 
 
 class ArrowTests(SynchronousTestCase):

@@ -35,16 +35,12 @@ MINIMUMS = (
     Minimum("cryptography", "50.0.0", "CVE-2026-69247: decryption oracle in PKCS#7"),
     Minimum("h11", "0.16.0", "CVE-2025-43859: chunks with wrong line ends accepted"),
     Minimum("httptools", "0.5.0", "CVE-2022-32213, -32214, -32215: request smuggling in the bundled llhttp"),
-    Minimum(
-        "httptools", "0.6.4", "CVE-2024-27982: Content-Length hidden behind a folded line, bundled llhttp"
-    ),
+    Minimum("httptools", "0.6.4", "CVE-2024-27982: Content-Length hidden behind a folded line, bundled llhttp"),
     Minimum("idna", "3.7", "CVE-2024-3651: quadratic time on long names"),
     Minimum("jinja2", "3.1.6", "CVE-2025-27516: way out of the sandbox (towncrier's templates)"),
     Minimum("multipart", "1.3.1", "CVE-2026-28356: exponential time on header options"),
     Minimum("pygments", "2.20.0", "CVE-2026-4539: exponential time in a lexer (pytest's output)"),
-    Minimum(
-        "pyopenssl", "26.0.0", "CVE-2026-27448: exceptions of the SNI callback swallowed; CVE-2026-27459"
-    ),
+    Minimum("pyopenssl", "26.0.0", "CVE-2026-27448: exceptions of the SNI callback swallowed; CVE-2026-27459"),
     Minimum("pytest", "9.0.3", "CVE-2025-71176: predictable folder in /tmp"),
     Minimum("twisted", "19.2.1", "CVE-2019-12387: line breaks in method and URI sent to a server"),
     Minimum("twisted", "20.3.0", "CVE-2020-10108, -10109: two lengths, or length and chunks, accepted"),
@@ -105,9 +101,7 @@ class MinimumVersionTests(SynchronousTestCase):
         for requirement in demands("run") + demands("test") + demands("lint"):
             for minimum in MINIMUMS:
                 if minimum.package == canonicalize_name(requirement.name):
-                    floor = max(
-                        Version(bound.version) for bound in requirement.specifier if bound.operator == ">="
-                    )
+                    floor = max(Version(bound.version) for bound in requirement.specifier if bound.operator == ">=")
                     self.assertGreaterEqual(floor, Version(minimum.version), minimum.advisory)
 
     def test_what_is_installed_here_is_past_every_advisory(self) -> None:
@@ -145,9 +139,7 @@ class LockTests(SynchronousTestCase):
             lines = lock_text(name).splitlines()
             for number, line in enumerate(lines):
                 if PIN.match(line):
-                    self.assertRegex(
-                        lines[number + 1], r"^    --hash=sha256:[0-9a-f]{64}", f"{name}.lock: {line}"
-                    )
+                    self.assertRegex(lines[number + 1], r"^    --hash=sha256:[0-9a-f]{64}", f"{name}.lock: {line}")
 
     def test_locks_name_no_place(self) -> None:
         """No index, no address, no path."""

@@ -1,4 +1,4 @@
-"""Makes the service known to ``twistd`` and ``twist``; imports nothing of it, so that looking for plugins cannot fail."""
+"""Makes the service known to `twistd` and `twist`; imports nothing of it, so that scanning for plugins cannot fail."""
 
 from twisted.application.service import ServiceMaker
 
