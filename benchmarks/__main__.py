@@ -20,6 +20,7 @@ from benchmarks.toolchain import NoCompiler, Tools, compiled
 
 _RESULTS = Path(__file__).parent / "results"
 _PATIENCE_SECONDS = 1200
+_FIRST = -15
 _PAGE = PROJECT / "docs" / "performance.md"
 
 
@@ -30,14 +31,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="about a minute: fewer, shorter rounds and no optional peers"
     )
-    parser.add_argument(
-        "--only", action="append", choices=measurements, metavar="NAME", help=", ".join(measurements)
-    )
+    parser.add_argument("--only", action="append", choices=measurements, metavar="NAME", help=", ".join(measurements))
     parser.add_argument("--contenders", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument(
-        "--rounds", type=int, choices=range(1, 51), metavar="N", help="1 to 50 of each measurement"
-    )
+    parser.add_argument("--rounds", type=int, choices=range(1, 51), metavar="N", help="1 to 50 of each measurement")
     parser.add_argument("--no-pin", action="store_true", help="let the scheduler place the processes")
+    parser.add_argument(
+        "--first", action="store_true", help="run before others on a shared machine (nice -15; needs the right to)"
+    )
     parser.add_argument(
         "--update-docs", action="store_true", help="write docs/performance.md and results/latest.json too"
     )
@@ -70,9 +70,7 @@ def _print(rounds: Sequence[Round], absent: Mapping[str, str], in_part: bool) ->
         print(f"not measured: {name}, {why}")
     print(f"\n{LEGEND}\nThe machine was {'idle' if idle else 'busy with other work'}.\n")
     judged = [one for one in verdicts(rounds) if one.holds is not None or not in_part]
-    print(
-        plain([["promise", "seen", "verdict"], *([one.promise, one.seen, one.word(idle)] for one in judged)])
-    )
+    print(plain([["promise", "seen", "verdict"], *([one.promise, one.seen, one.word(idle)] for one in judged)]))
     return not any(one.broken(idle) for one in judged)
 
 
@@ -108,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     contenders, absent, measurements, effort = _chosen(arguments)
     signal.signal(signal.SIGTERM, _end)  # so that every child is ended on the way out
-    placement = machine.Placement.choose(not arguments.no_pin)
+    placement = machine.Placement.choose(not arguments.no_pin, _FIRST if arguments.first else 0)
     described = machine.describe(placement)
     try:
         tools = compiled()

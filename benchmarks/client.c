@@ -416,6 +416,8 @@ static void payload(void *owner, const char *data, size_t length)
     if (conn->first_byte_at == 0)
         conn->first_byte_at = conn->arrived;
     conn->bytes += (long)length;
+    if (conn->leaving)
+        return;                         /* an answer to a half close is the peer's own affair */
     if (conn->head.status != 200) {
         error("status %d: %.*s", conn->head.status, (int)(length > 200 ? 200 : length), data);
         return;
@@ -466,7 +468,7 @@ static void head_bytes(struct conn *conn, const char *data, size_t length)
     conn->input_length = 0;
     conn->in_body = true;
     conn->body = body_of_answer(&conn->head);
-    if (conn->head.status != 200 && conn->body.state == BODY_DONE)
+    if (conn->head.status != 200 && conn->body.state == BODY_DONE && !conn->leaving)
         error("status %d", conn->head.status);
     body_bytes(conn, data + skip, length - skip);
 }

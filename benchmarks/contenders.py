@@ -252,7 +252,6 @@ class Caddy(_Packaged):
 {{
   admin off
   auto_https off
-  persist_config off
 }}
 http://127.0.0.1:{place.port} {{
   reverse_proxy unix/{place.backend} {{

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from benchmarks.processes import Cpus, wait_until
+from benchmarks.processes import Seat, wait_until
 
 _LOCK = "hadesgw-benchmarks.lock"
 IDLE_SHARE = 0.05
@@ -23,13 +23,13 @@ IDLE_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Placement:
-    """CPUs of the contender, and of the load with the backend; both empty when nothing is pinned."""
+    """The seat of the contender, and the one that the load shares with the backend."""
 
-    contender: Cpus
-    load: Cpus
+    contender: Seat
+    load: Seat
 
     @classmethod
-    def choose(cls, pinned: bool) -> Placement:
+    def choose(cls, pinned: bool, niceness: int = 0) -> Placement:
         """The contender has the last CPU for itself, load and backend share the first.
 
         So a contender is never slowed by its own load, "direct" has the CPU that the load of all others has,
@@ -37,8 +37,8 @@ class Placement:
         """
         cpus = sorted(os.sched_getaffinity(0))
         if not pinned or len(cpus) < 2:
-            return cls(frozenset(), frozenset())
-        return cls(frozenset(cpus[-1:]), frozenset(cpus[:1]))
+            return cls(Seat(niceness=niceness), Seat(niceness=niceness))
+        return cls(Seat(frozenset(cpus[-1:]), niceness), Seat(frozenset(cpus[:1]), niceness))
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ def describe(placement: Placement) -> Mapping[str, object]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "commit": _commit(Path(__file__).parent),
-        "contender_cpus": sorted(placement.contender),
-        "load_cpus": sorted(placement.load),
+        "contender_cpus": sorted(placement.contender.cpus),
+        "load_cpus": sorted(placement.load.cpus),
+        "niceness": placement.load.niceness,
         "load_average": os.getloadavg(),
     }

@@ -109,8 +109,8 @@ class PacedStreams(Measurement):
 
     def take(self, stage: Stage, door: Door, effort: Effort) -> Values:
         seconds = effort.seconds(4)
-        # Streams begin one after the other at a slow door; the window is what all of them have in common.
-        events = int((seconds + 0.5) * PACE)
+        # The window is what all streams have in common, and a slow door begins them one after the other.
+        events = int((seconds + 0.5 + self.streams / 512) * PACE)
         options: dict[str, object] = {
             "connections": self.streams,
             "rate": PACE,
@@ -196,9 +196,7 @@ class Memory(Measurement):
             "stalled_mb": (stalled - before) / 1e6,
         }
 
-    def _held(
-        self, stage: Stage, door: Door, mode: str, count: int, options: Mapping[str, object]
-    ) -> tuple[int, int]:
+    def _held(self, stage: Stage, door: Door, mode: str, count: int, options: Mapping[str, object]) -> tuple[int, int]:
         """Resident bytes before and while `count` connections are held."""
         assert door.server is not None
         before = door.server.resident_bytes()

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-Cpus = frozenset[int]
 _PR_SET_PDEATHSIG = 1
+_AUTOGROUP = Path("/proc/self/autogroup")
 _libc = ctypes.CDLL(None)
 
 
@@ -26,17 +27,30 @@ def wait_until(condition: Callable[[], bool], seconds: float, every: float = 0.0
     return True
 
 
-def _prepare(cpus: Cpus) -> None:
-    """In the child before exec: its CPUs, and an end of its own when the driver is killed."""
-    if cpus:
-        os.sched_setaffinity(0, cpus)
+@dataclass(frozen=True)
+class Seat:
+    """Where a process runs: its CPUs (none: any), and how far before others (as ``nice``, negative is before)."""
+
+    cpus: frozenset[int] = frozenset()
+    niceness: int = 0
+
+
+def _prepare(seat: Seat) -> None:
+    """In the child before exec: its seat, and an end of its own when the driver is killed."""
+    if seat.cpus:
+        os.sched_setaffinity(0, seat.cpus)
+    if seat.niceness:
+        os.setsid()  # sched(7): niceness counts only inside a session, and its session's against other sessions
+        os.nice(seat.niceness)
+        if _AUTOGROUP.exists():
+            _AUTOGROUP.write_text(str(seat.niceness))
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def spawn(
     command: Sequence[str],
     *,
-    cpus: Cpus,
+    seat: Seat,
     environment: Mapping[str, str],
     log: Path | None = None,
     piped: bool = False,
@@ -51,7 +65,7 @@ def spawn(
             stderr=subprocess.PIPE if piped else output or subprocess.DEVNULL,
             env=dict(environment),
             text=True,
-            preexec_fn=lambda: _prepare(cpus),  # noqa: PLW1509 - the driver has one thread
+            preexec_fn=lambda: _prepare(seat),  # noqa: PLW1509 - the driver has one thread
         )
     finally:
         if output:
@@ -105,9 +119,7 @@ class Server:
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
 
 

@@ -116,8 +116,7 @@ def plain(lines: Sequence[Sequence[str]]) -> str:
     """For a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
 
 
@@ -195,15 +194,11 @@ def verdicts(rounds: Sequence[Round]) -> list[Verdict]:
             times_nginx,
             False,
         ),
-        judge.at_most(
-            "CPU per 560 KB request <= 1,200 us", 1200, value("requests_560k_16", "cpu_us"), "us", True
-        ),
+        judge.at_most("CPU per 560 KB request <= 1,200 us", 1200, value("requests_560k_16", "cpu_us"), "us", True),
     ]
     for streams in (50, 256, 512):
         seen = ratio(f"streams_{streams}", "cpu_us", ANCHOR)
-        found.append(
-            judge.at_most(f"CPU per SSE event <= 2 x nginx, {streams} streams", 2, seen, times_nginx, False)
-        )
+        found.append(judge.at_most(f"CPU per SSE event <= 2 x nginx, {streams} streams", 2, seen, times_nginx, False))
     share = ratio("unpaced_64", "megabytes_per_second", DIRECT)
     gap = value("unpaced_64", "largest_gap_ms", added=True)
     delay = value("streams_256", "p99_us", added=True)
@@ -213,13 +208,9 @@ def verdicts(rounds: Sequence[Round]) -> list[Verdict]:
         judge.at_most("added latency p95, one connection <= 1,000 us", 1000, latency, "us", True),
         judge.at_least("64 unpaced streams >= 90 % of direct", 90, percent, "%", False),
         judge.at_most("64 unpaced streams, largest gap added < 50 ms", 49.999, gap, "ms", True),
-        judge.at_most(
-            "256 streams of 50 events/s: nothing lost", 0, value("streams_256", "lost"), "lost", False
-        ),
+        judge.at_most("256 streams of 50 events/s: nothing lost", 0, value("streams_256", "lost"), "lost", False),
         judge.at_most("256 streams of 50 events/s: added p99 <= 5,000 us", 5000, delay, "us", True),
-        judge.at_most(
-            "abort after the client leaves p99 <= 50 ms", 50, value("departures", "p99_ms"), "ms", True
-        ),
+        judge.at_most("abort after the client leaves p99 <= 50 ms", 50, value("departures", "p99_ms"), "ms", True),
         judge.at_most("every departure noticed", 0, value("departures", "unnoticed"), "unnoticed", False),
     ]
     return found
@@ -266,16 +257,10 @@ def page(run: Mapping[str, object]) -> str:
     parts = [
         measured,
         "; ".join(f"{name}: {text}" for name, text in versions.items()) + ".",
-        *(
-            [f"Not measured: {'; '.join(f'{name} ({why})' for name, why in absent.items())}."]
-            if absent
-            else []
-        ),
+        *([f"Not measured: {'; '.join(f'{name} ({why})' for name, why in absent.items())}."] if absent else []),
         markdown(lines),
         LEGEND,
-        markdown(
-            [["promise", "seen", "verdict"], *([one["promise"], one["seen"], one["word"]] for one in judged)]
-        ),
+        markdown([["promise", "seen", "verdict"], *([one["promise"], one["seen"], one["word"]] for one in judged)]),
     ]
     return "\n\n".join(parts)
 

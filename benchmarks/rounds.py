@@ -32,9 +32,7 @@ ByNumber = Mapping[int, Values]
 def values_of(rounds: Sequence[Round], measurement: str, door: str) -> ByNumber:
     """The values of the rounds that succeeded, by number."""
     return {
-        one.number: one.values
-        for one in rounds
-        if (one.measurement, one.door) == (measurement, door) and not one.error
+        one.number: one.values for one in rounds if (one.measurement, one.door) == (measurement, door) and not one.error
     }
 
 
@@ -43,9 +41,7 @@ def order(doors: Sequence[Door], number: int) -> Sequence[Door]:
     return doors if number % 2 == 0 else doors[::-1]
 
 
-def _one(
-    stage: Stage, doors: list[Door], measurement: Measurement, door: Door, number: int, effort: Effort
-) -> Round:
+def _one(stage: Stage, doors: list[Door], measurement: Measurement, door: Door, number: int, effort: Effort) -> Round:
     values: Values = {}
     error = ""
     before, used = CpuTimes.now(), stage.used_cpu_ns(doors)
@@ -54,9 +50,7 @@ def _one(
     except Failed as failure:
         error = str(failure)
     ours = (stage.used_cpu_ns(doors) - used) / 1e9
-    return Round(
-        measurement.name, door.name, number, values, foreign_share(before, CpuTimes.now(), ours), error
-    )
+    return Round(measurement.name, door.name, number, values, foreign_share(before, CpuTimes.now(), ours), error)
 
 
 def run(

@@ -106,15 +106,13 @@ class Stage:
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hgw-bench-")))
         self._socket = self._folder / "model.sock"
         command = [str(self._tools.backend), str(self._socket), "--lifetime", str(_LIFETIME_SECONDS)]
-        process = spawn(command, cpus=self._placement.load, environment=os.environ, piped=True)
+        process = spawn(command, seat=self._placement.load, environment=os.environ, piped=True)
         self._backend = self._stack.enter_context(Server(process))
         if process.stdout is None or process.stdout.readline() != "ready\n":
             raise Failed("the backend did not start")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stack.close()
 
     # -- doors --
@@ -134,9 +132,7 @@ class Stage:
         log = folder / "output.log"
         command = contender.command(place)
         begun = time.monotonic()
-        process = spawn(
-            command, cpus=self._placement.contender, environment=contender.environment(place), log=log
-        )
+        process = spawn(command, seat=self._placement.contender, environment=contender.environment(place), log=log)
         wrong = ""
 
         def decided() -> bool:
@@ -149,9 +145,7 @@ class Stage:
             if wrong:
                 raise Failed(f"{contender.name} does not serve: {wrong}\n{_last_words(log)}")
             started_ms = (time.monotonic() - begun) * 1000
-            yield Door(
-                contender.name, f"tcp:127.0.0.1:{place.port}", place.token, contender, server, started_ms
-            )
+            yield Door(contender.name, f"tcp:127.0.0.1:{place.port}", place.token, contender, server, started_ms)
 
     def used_cpu_ns(self, doors: list[Door]) -> int:
         """CPU time of all processes of this run so far: those that have ended, the driver, the servers."""
@@ -173,8 +167,8 @@ class Stage:
         environment = dict(os.environ)
         if door.token:
             environment["HADESGW_BENCH_TOKEN"] = door.token
-        cpus = self._placement.contender if apart else self._placement.load
-        return spawn(command, cpus=cpus, environment=environment, piped=True)
+        seat = self._placement.contender if apart else self._placement.load
+        return spawn(command, seat=seat, environment=environment, piped=True)
 
     def _result(self, process: subprocess.Popen[str], output: str, complaint: str) -> Mapping[str, Any]:
         if process.returncode:
@@ -199,9 +193,7 @@ class Stage:
         return self._result(process, output, complaint)
 
     @contextmanager
-    def hold(
-        self, mode: str, door: Door, options: Mapping[str, object], seconds: float = 60
-    ) -> Iterator[int]:
+    def hold(self, mode: str, door: Door, options: Mapping[str, object], seconds: float = 60) -> Iterator[int]:
         """Run the client in `mode` until the end of the context, which begins when all connections stand.
 
         Gives the number of connections.
