@@ -127,9 +127,7 @@ class Gateway:
 
     def request_log(self, request_id: str) -> dict[str, Any]:
         """The log line of the request with this id, which is written when its answer has ended."""
-        return wait_for(
-            lambda: self._request_line(request_id), f"request {request_id} is in the log", seconds=5
-        )
+        return wait_for(lambda: self._request_line(request_id), f"request {request_id} is in the log", seconds=5)
 
     def process(self) -> Process:
         found = Process.of(self.pid)
@@ -188,9 +186,7 @@ class Gateway:
 
     def _require_life(self) -> None:
         if self.child is None or self.child.poll() is not None:
-            raise GatewayFailed(
-                "\n  | ".join(["the gateway has ended; it said:", *self.log_text().splitlines()[-20:]])
-            )
+            raise GatewayFailed("\n  | ".join(["the gateway has ended; it said:", *self.log_text().splitlines()[-20:]]))
 
 
 def toml(document: Mapping[str, Any]) -> str:

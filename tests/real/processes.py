@@ -43,13 +43,7 @@ class Process:
 
     def title(self) -> str:
         """Its command line as it shows it now; programs may rewrite theirs."""
-        return (
-            (PROC / str(self.pid) / "cmdline")
-            .read_bytes()
-            .replace(b"\0", b" ")
-            .decode(errors="replace")
-            .strip()
-        )
+        return (PROC / str(self.pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
 
     def rss(self) -> int:
         """Resident memory in bytes."""
@@ -67,9 +61,7 @@ class Process:
 def descendants(pid: int) -> list[Process]:
     """The living children of `pid`, their children, and so on."""
     everyone = [
-        process
-        for entry in PROC.iterdir()
-        if entry.name.isdigit() and (process := Process.of(int(entry.name)))
+        process for entry in PROC.iterdir() if entry.name.isdigit() and (process := Process.of(int(entry.name)))
     ]
     family: list[Process] = []
     ancestors = {pid}

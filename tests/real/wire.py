@@ -90,9 +90,7 @@ class Client:
             return Answer(stream.status, stream.headers, stream.response.read())
 
     @contextmanager
-    def open(
-        self, method: str, path: str, document: object, headers: Mapping[str, str] = {}
-    ) -> Iterator[Stream]:
+    def open(self, method: str, path: str, document: object, headers: Mapping[str, str] = {}) -> Iterator[Stream]:
         """Send a request and give its answer as soon as the head is there; the connection ends with the
         context."""
         with closing(self.send(method, path, document, headers)) as connection:
@@ -103,11 +101,7 @@ class Client:
     def send(self, method: str, path: str, document: object, headers: Mapping[str, str] = {}) -> Connection:
         """Send a request and wait for nothing; the caller closes the connection."""
         connection = Connection(self.address, self.seconds)
-        body = (
-            document
-            if isinstance(document, bytes | None)
-            else json.dumps(document, ensure_ascii=False).encode()
-        )
+        body = document if isinstance(document, bytes | None) else json.dumps(document, ensure_ascii=False).encode()
         content = {} if body is None else {"Content-Type": "application/json"}
         connection.request(method, path, body, {**content, **self.headers, **headers})
         return connection

