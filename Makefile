@@ -106,12 +106,14 @@ build:
 	@touch $@
 
 .venv/run.stamp: requirements/build.lock requirements/run.lock pyproject.toml .venv/made.stamp
-	$(PIP) --require-hashes -r requirements/build.lock -r requirements/run.lock
-	$(PIP) --no-deps --no-build-isolation --editable .
+	@echo "installing hadesgw into .venv"
+	@$(PIP) --require-hashes -r requirements/build.lock -r requirements/run.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/test.stamp .venv/lint.stamp: .venv/%.stamp: requirements/%.lock .venv/run.stamp
-	$(PIP) --require-hashes -r $<
+	@echo "installing $< into .venv"
+	@$(PIP) --require-hashes -r $<
 	@touch $@
 
 .PHONY: debian
