@@ -87,6 +87,14 @@ class IGatewayRequest(IRequest):
             well formed), or with the connection's loss.
         """
 
+    def body_at_hand(cap: int) -> bytes | None:
+        """The whole request body, if it has arrived already and is no larger than `cap`; else use :meth:`read_body`."""
+
+    on_late = Attribute("Called with nothing when the time given to :meth:`watch` is over; or None.")
+
+    def watch(seconds: float) -> None:
+        """Have `on_late` called after so long; calling this again moves the moment. Costs no timer of its own."""
+
     def refuse(refusal: Refusal, fields: Iterable[tuple[bytes, bytes]] = ()) -> int:
         """Answer with `refusal` in the caller's dialect and finish.
 
@@ -174,9 +182,10 @@ class IMeter(Interface):
     def begun() -> None:
         """A metered request has begun; :meth:`finished` will follow."""
 
-    def finished(request: IGatewayRequest, completed: bool, now: float) -> None:
+    def finished(request: Any, completed: bool, now: float) -> None:
         """A metered request has ended.
 
+        :param request: an :class:`IGatewayRequest` provider that is a `twisted.web.server.Request`.
         :param completed: False when the client left before the end.
         :param now: monotonic seconds.
         """
@@ -185,8 +194,11 @@ class IMeter(Interface):
 class IRequestLog(Interface):
     """Takes the one line each request leaves."""
 
-    def request(request: IGatewayRequest, completed: bool, now: float) -> None:
+    def request(request: Any, completed: bool, now: float) -> None:
         """Write the line of a request that has ended; same arguments as :meth:`IMeter.finished`."""
 
-    def event(name: str, **facts: object) -> None:
-        """Write the line of something else that happened to the service."""
+    def event(name: str, level: str = "info", **facts: object) -> None:
+        """Write the line of something else that happened to the service.
+
+        :param level: debug, info, warn, error or critical.
+        """

@@ -7,7 +7,7 @@ import random
 import sys
 import time
 from collections.abc import MutableMapping
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import msgspec
 from prometheus_client import CollectorRegistry, disable_created_metrics
@@ -50,12 +50,12 @@ class Options(usage.Options):
 
     synopsis = "[--config FILE] [--check] [--demo [--script FILE]] [--log-format json|text]"
     longdesc = "The front door of a vLLM server that listens only on a UNIX socket."
-    optParameters = [
+    optParameters: ClassVar = [  # noqa: N815 - Twisted's name, as the next
         ["config", "c", None, "Configuration file; without it the built-in defaults apply."],
         ["log-format", None, None, "json or text; without it the configuration decides."],
         ["script", None, None, "With --demo: what the rehearsal model says, as a TOML file."],
     ]
-    optFlags = [
+    optFlags: ClassVar = [  # noqa: N815
         ["check", None, "Check the configuration and the clients, say what was found, and exit."],
         ["demo", None, "Serve a rehearsal model of our own, with a fresh client, and print how to use it."],
     ]
@@ -71,7 +71,7 @@ class Options(usage.Options):
         except (ConfigError, ClientsError, StartRefused) as error:
             _exit(str(error))
         if self["check"]:
-            print(_summary(self.config, self.clients))
+            sys.stdout.write(_summary(self.config, self.clients) + "\n")
             raise SystemExit(0)
         self.log = _make_log(self.config)
         if self.parent is not None:
@@ -94,7 +94,7 @@ class StartRefused(Exception):
 
 
 def _exit(message: str) -> NoReturn:
-    print(f"hadesgw: {message}", file=sys.stderr)
+    sys.stderr.write(f"hadesgw: {message}\n")
     raise SystemExit(1)
 
 
@@ -160,7 +160,7 @@ def makeService(options: Options) -> IService:
     """The gateway, as `twistd` wants it."""
     _use_monotonic_time()
     gateway = _make_gateway(options.config, options.clients, options.log)
-    global_reactor.callWhenRunning(Termination(global_reactor, gateway.hurry).install)  # type: ignore[attr-defined]
+    global_reactor.callWhenRunning(Termination(global_reactor, gateway.hurry).install)
     services = _Services(options.log)
     gateway.setServiceParent(services)
     if options.opening is not None:
@@ -186,7 +186,7 @@ class _Services(MultiService):
 
 def _use_monotonic_time() -> None:
     """Let timers run by a clock that nobody sets: Twisted's reactor takes the wall's, and every deadline with it."""
-    global_reactor.seconds = time.monotonic  # type: ignore[attr-defined]
+    global_reactor.seconds = time.monotonic  # type: ignore[method-assign]
 
 
 def _make_gateway(config: Config, clients: ClientStore, log: Log) -> Gateway:
@@ -198,7 +198,7 @@ def _make_gateway(config: Config, clients: ClientStore, log: Log) -> Gateway:
     agents = [
         Agent(
             upstream.name,
-            reactor,  # type: ignore[arg-type]
+            reactor,
             UNIXClientEndpoint(reactor, upstream.socket),
             random=random.random,
             connect_seconds=config.timeouts.connect,
@@ -209,17 +209,17 @@ def _make_gateway(config: Config, clients: ClientStore, log: Log) -> Gateway:
     ]
     parts = Parts(
         config=config,
-        clock=reactor,  # type: ignore[arg-type]
+        clock=reactor,
         wall=time.time,
         clients=clients,
-        upstreams=list(agents),  # type: ignore[arg-type]
+        upstreams=list(agents),
         meters=meters,
         registry=registry,
         log=log,
     )
     site = Site(
         build_tree(parts),
-        clock=reactor,  # type: ignore[arg-type]
+        clock=reactor,
         correlator=Correlator(config.headers.request_id, config.headers.session_id, uuid4_source(os.urandom)),
         hosts=AllowedHosts(_names(config)),
         head_limits=HeadLimits(total=config.limits.head.bytes, fields=config.limits.head.fields),
@@ -230,7 +230,7 @@ def _make_gateway(config: Config, clients: ClientStore, log: Log) -> Gateway:
         observer=Witness(meters, log),
     )
     endpoints = [(description, _endpoint(description)) for description in config.server.listen]
-    return Gateway(reactor, site, endpoints, agents, log, config.timeouts.drain)  # type: ignore[arg-type]
+    return Gateway(reactor, site, endpoints, agents, log, config.timeouts.drain)
 
 
 def _names(config: Config) -> list[str]:
@@ -243,4 +243,5 @@ def _endpoint(description: str) -> IStreamServerEndpoint:
     listener = parse_listener(description)
     if listener.kind in ("tcp", "unix") and "backlog" not in listener.options:
         description += f":backlog={BACKLOG}"
-    return serverFromString(global_reactor, description)
+    endpoint: IStreamServerEndpoint = serverFromString(global_reactor, description)
+    return endpoint

@@ -71,7 +71,6 @@ def _proxy(parts: Parts, path: str) -> IResource:
     return Proxy(
         upstream,
         Models(upstream, configured.models, parts.clock),
-        parts.clock,
         parts.config.limits.body.cap,
         parts.config.timeouts.idle,
         parts.meters,
@@ -112,7 +111,8 @@ def check_tree(config: Config) -> None:
                 raise ConfigError(config.source, key, f"{name!r} to be the last, because it answers itself")
         leaf = layers[-1]
         if leaf not in LEAVES:
-            raise ConfigError(config.source, key, f"a leaf as the last layer ({', '.join(sorted(LEAVES))}), got {leaf!r}")
+            leaves = ", ".join(sorted(LEAVES))
+            raise ConfigError(config.source, key, f"a leaf as the last layer ({leaves}), got {leaf!r}")
         routes = _FIXED_ROUTES.get(leaf)
         if routes is not None and not any(_below(route, path.encode("ascii")) for route in routes):
             raise ConfigError(config.source, key, f"a path at which {leaf!r} can be reached, such as \"/v1\"")

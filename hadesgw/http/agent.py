@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import ConnectError, ConnectionRefusedError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from hadesgw.http.client import Answer, ClientConnection, UpstreamFailure
@@ -87,7 +88,7 @@ class Agent:
 
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
-    ) -> Deferred[Answer]:
+    ) -> Deferred[IResponse]:
         """Ask; see `twisted.web.iweb.IAgent.request`.
 
         :param uri: an absolute URI; only its path and query matter, the endpoint is fixed.
@@ -98,9 +99,10 @@ class Agent:
             (name, value) for name, values in (headers or Headers()).getAllRawHeaders() for value in values
         ]
         may_resend = method in _IDEMPOTENT
-        return self.ask(
+        asked: Deferred[Any] = self.ask(
             method, slash + target or b"/", [(b"Host", b"localhost"), *fields], bodyProducer, lambda: may_resend
         )
+        return asked
 
     def ask(
         self,
@@ -121,11 +123,13 @@ class Agent:
         if reused is None:
             return self._connect().addCallback(lambda fresh: fresh.ask(method, target, fields, body, seconds))
 
-        def died(failure: Failure) -> Failure | Deferred[Answer]:
-            failure.trap(UpstreamFailure)
-            value = failure.value
-            if value.refusal is not refusals.UPSTREAM_DIED or not value.untouched or not may_resend():
-                return failure
+        def died(failure: Failure) -> Deferred[Answer]:
+            error = failure.value
+            met_the_close = (
+                isinstance(error, UpstreamFailure) and error.refusal is refusals.UPSTREAM_DIED and error.untouched
+            )
+            if not met_the_close or not may_resend():
+                return fail(failure)
             return self._connect().addCallback(lambda fresh: fresh.ask(method, target, fields, body, seconds))
 
         return reused.ask(method, target, fields, body, seconds).addErrback(died)
@@ -158,7 +162,8 @@ class Agent:
         pause, longest = _PAUSE_SECONDS
         while True:
             try:
-                connection: ClientConnection = await self._endpoint.connect(self._factory)
+                connection = await self._endpoint.connect(self._factory)
+                assert isinstance(connection, ClientConnection)
                 return connection
             except CancelledError:
                 raise
@@ -171,8 +176,10 @@ class Agent:
 
 
 def _name(error: Exception) -> Refusal:
-    """Why a connection could not be made. Only a missing, closed or barred socket is told by its error number; of a full
-    queue Twisted only says that the connection failed, because EAGAIN means «wait» everywhere else.
+    """Why a connection could not be made.
+
+    A missing, closed or barred socket is told by its error number. Of a full queue Twisted only says that the connection
+    failed, because everywhere else EAGAIN means «wait».
     """
     if isinstance(error, ConnectionRefusedError):
         return refusals.UPSTREAM_REFUSED

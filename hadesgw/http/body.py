@@ -68,6 +68,12 @@ class RequestBody:
         """Whether enough has arrived that nobody asked for to stop reading."""
         return not self.complete and self._cap is None and self.received >= UNASKED_BYTES
 
+    def at_hand(self, cap: int) -> bytes | None:
+        """The whole body if it is here and within `cap`: what :meth:`read` would give, without a Deferred."""
+        if not self.complete or self.received > cap:
+            return None
+        return self._take()
+
     def read(self, cap: int) -> Deferred[bytes]:
         """See :meth:`hadesgw.interfaces.IGatewayRequest.read_body`."""
         self._cap = cap

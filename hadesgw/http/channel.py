@@ -187,8 +187,8 @@ class Channel(Protocol):
         if self._lingering:
             self.transport.abortConnection()  # type: ignore[attr-defined]
         elif self._request is not None:
-            if self._body is not None:
-                self._body.fail(Failure(Refused(refusals.BODY_TIMEOUT)))
+            if not (self._body and self._body.fail(Failure(Refused(refusals.BODY_TIMEOUT)))) and self._request.on_late:
+                self._request.on_late()
         elif self._unread:
             self._fault(refusals.HEAD_TIMEOUT)
         else:
@@ -279,6 +279,15 @@ class Channel(Protocol):
         """Whether another request may follow on this connection after the one in flight."""
         return self._persistent and self._body is not None and self._body.complete and not self.site.draining
 
+    def watch(self, seconds: float) -> None:
+        """Call the request's `on_late` after so long, unless this is called again before."""
+        self._deadline.set(seconds)
+
+    def body_at_hand(self, cap: int) -> bytes | None:
+        """The body of the request in flight, if it is complete and no larger than `cap`."""
+        assert self._body is not None
+        return self._body.at_hand(cap)
+
     def read_body(self, cap: int) -> Deferred[bytes]:
         """The body of the request in flight."""
         assert self._body is not None
@@ -327,6 +336,7 @@ class Channel(Protocol):
         self._body.release()
         self._request = self._body = self._head = None
         self._head_begun = False
+        request.on_late = None
         if not may_follow:
             if body_complete:
                 self._hang_up()

@@ -13,7 +13,7 @@ from typing import Any
 
 import httptools
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -30,7 +30,7 @@ from hadesgw.policy.refusals import Refusal
 
 MAX_FIELDS = 256
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_DONE = Failure(ResponseDone())  # one for all: making a Failure costs more than relaying an event
+DONE = Failure(ResponseDone())  # one for all: making a Failure costs more than relaying an event
 
 
 class UpstreamFailure(Exception):
@@ -44,6 +44,13 @@ class UpstreamFailure(Exception):
         super().__init__(refusal.reason)
         self.refusal = refusal
         self.untouched = untouched
+
+
+def refusal_of(failure: Failure) -> Refusal:
+    """What to tell the client about an :class:`UpstreamFailure`; any other failure is raised again."""
+    failure.trap(UpstreamFailure)
+    assert isinstance(failure.value, UpstreamFailure)
+    return failure.value.refusal
 
 
 @implementer(IBodyProducer)
@@ -78,7 +85,7 @@ class BytesBody:
 class Answer:
     """One answer of the model server; also the transport its body's receiver is given.
 
-    :ivar fields: (name, value) pairs as they came.
+    :ivar fields: (lower-cased name, value) pairs in the order they came.
     """
 
     version = (b"HTTP", 1, 1)
@@ -130,8 +137,9 @@ class Answer:
         """The body is at its end, for good or ill."""
         self._connection = None
         self._end = reason
-        if self._receiver is not None:
-            self._receiver.connectionLost(reason)
+        receiver, self._receiver = self._receiver, None  # they know each other: leave no cycle behind
+        if receiver is not None:
+            receiver.connectionLost(reason)
 
     def pauseProducing(self) -> None:
         """Stop reading the socket."""
@@ -193,7 +201,7 @@ class ClientConnection(Protocol):
     def _end_with_connection(self, reason: Failure) -> None:
         """RFC 9112 8: an answer that states no length ends with an orderly close; any other is cut by it."""
         if self._until_close and reason.check(ConnectionDone):
-            self._finish(_DONE)
+            self._finish(DONE)
         else:
             self._fail(refusals.STREAM_TRUNCATED)
 
@@ -247,7 +255,7 @@ class ClientConnection(Protocol):
             raise ValueError("a request body of unknown length cannot be sent")
         lines.append(b"Content-Length: %d\r\n\r\n" % body.length)
         self._write(b"\r\n".join(lines))
-        body.startProducing(self.transport).addErrback(lambda _: self.abort())  # type: ignore[arg-type]
+        body.startProducing(self.transport).addErrback(lambda _: self.abort())
 
     # -- Answers -------------------------------------------------------------------------------------------------------
 
@@ -290,7 +298,7 @@ class ClientConnection(Protocol):
         if self._fault is not None:
             self._fail(refusals.STREAM_TRUNCATED)
         elif self._complete:
-            self._finish(_DONE)
+            self._finish(DONE)
 
     @property
     def _begun_well(self) -> bool:
@@ -334,7 +342,7 @@ class ClientConnection(Protocol):
         else:
             self.abort()
 
-    # -- llhttp's callbacks: they note, and raise nothing ---------------------------------------------------------------
+    # -- llhttp's callbacks: they note, and raise nothing --------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """A status line begins."""
@@ -349,7 +357,7 @@ class ClientConnection(Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field, or a trailer field, which is dropped."""
         if not self._head_ready:
-            self._fields.append((name, value))
+            self._fields.append((name.lower(), value))
             if len(self._fields) > MAX_FIELDS:
                 self._fault = refusals.UPSTREAM_HEAD_TOO_LARGE
 
@@ -369,9 +377,13 @@ class ClientConnection(Protocol):
 
     def _judge_framing(self, status: int) -> None:
         assert self._parser is not None
-        lengths = [value for name, value in self._fields if name.lower() == b"content-length"]
-        codings = [value for name, value in self._fields if name.lower() == b"transfer-encoding"]
-        if any(_CONTROL.search(value) for _, value in self._fields) or _CONTROL.search(self._phrase):
+        lengths, codings = [], []
+        for name, value in self._fields:
+            if name == b"content-length":
+                lengths.append(value)
+            elif name == b"transfer-encoding":
+                codings.append(value)
+        if _CONTROL.search(b"".join([self._phrase, *[value for _, value in self._fields]])):
             self._refuse_head()
         elif codings and (lengths or [coding.lower() for coding in codings] != [b"chunked"]):
             self._refuse_head()

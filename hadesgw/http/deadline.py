@@ -7,6 +7,10 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 
+def _nothing() -> None:
+    """What passes when a deadline that was ended would have."""
+
+
 class Deadline:
     """One moment after which `passed` is called, unless it was moved or lifted before.
 
@@ -38,8 +42,9 @@ class Deadline:
         self._at = None
 
     def end(self) -> None:
-        """Let there be no deadline any more, and no timer."""
+        """Let there be no deadline any more, no timer, and no way back to the owner."""
         self._at = None
+        self._passed = _nothing
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

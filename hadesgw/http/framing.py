@@ -12,7 +12,9 @@ Every fault raises :class:`Refused`, after which nothing that follows on the con
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 
 import httptools
 import msgspec
@@ -26,16 +28,21 @@ METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OP
 
 _HEAD_END = b"\r\n\r\n"
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ \r\n]+) HTTP/([0-9])\.([0-9])")
-_BARE_LINE_BREAK = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
+_BARE_BREAK = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
+_AROUND_TARGET = len(b"OPTIONS ") + len(b" HTTP/1.1")
 # RFC 3986 3.3 and 3.4: an origin-form target; percent signs must begin a full escape.
 _TARGET = re.compile(
     rb"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"
     rb"(?:\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?"
 )
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?")
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;([\t\x20-\x7e\x80-\xff]*))?")
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_CHUNK_SIZE = re.compile(
+    rb"([0-9A-Fa-f]{1,16})((?:;%b(?:=(?:%b|\"[\t !#-\[\]-~]*\"))?)*)\r\n" % (_TOKEN, _TOKEN)
+)
 _LENGTH_DIGITS = 18
 _EXTENSION_BYTES = 256
+_SIZE_LINE_BYTES = 16 + _EXTENSION_BYTES + 2
 
 
 class HeadLimits(msgspec.Struct, frozen=True):
@@ -55,6 +62,7 @@ class RequestHead(msgspec.Struct, frozen=True):
     """A request head that passed every rule.
 
     :ivar fields: (lower-cased name, value) in the order they came.
+    :ivar index: the same by name; of a name that came more than once only one value is here: see :meth:`values`.
     :ivar length: declared body length in bytes; None when the body is chunked.
     :ivar keep_alive: whether the client wants the connection afterwards (RFC 9112 9.3).
     :ivar expects_continue: whether the client waits for `100 Continue` before it sends the body (RFC 9110 10.1.1).
@@ -65,10 +73,19 @@ class RequestHead(msgspec.Struct, frozen=True):
     path: bytes
     minor: int
     fields: Fields
+    index: dict[bytes, bytes]
     host: bytes
     length: int | None
     keep_alive: bool
     expects_continue: bool
+
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of the (lower-cased) field `name`, in the order they came."""
+        if name not in self.index:
+            return []
+        if len(self.index) == len(self.fields):
+            return [self.index[name]]
+        return [value for other, value in self.fields if other == name]
 
 
 class _FieldSink:
@@ -78,33 +95,52 @@ class _FieldSink:
         self.fields: Fields = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name.lower(), value))
+        self.fields.append((name.lower(), value.rstrip(b" \t")))  # llhttp leaves the space behind a value to us
 
 
-def head_end(data: bytes, limits: HeadLimits) -> int:
+def head_end(data: bytes, limits: HeadLimits, seen: int = 0) -> int:
     """How many bytes of `data` belong to the head it begins with; 0 while the head is incomplete.
 
+    :param seen: for how many of these bytes this function answered 0 before: they are not searched again, so a head that
+        comes byte by byte costs no more than one that comes at once.
     :raises Refused: when the head is, or can only become, too large, or has a line that no CRLF ends.
     """
-    end = data.find(_HEAD_END)
-    if end >= 0:
-        end += len(_HEAD_END)
-        if end <= limits.total:
-            return end
-    elif len(data) <= limits.total:
-        if _BARE_LINE_BREAK.search(data):
-            raise Refused(_name_bare_break(data))
-        if len(data) > limits.target and b"\r\n" not in data:
-            raise Refused(refusals.TARGET_TOO_LONG)
-        return 0
-    line_end = data.find(b"\r\n")
-    raise Refused(refusals.HEAD_TOO_LARGE if 0 <= line_end <= limits.target else refusals.TARGET_TOO_LONG)
+    end = data.find(_HEAD_END, seen - 3 if seen > 3 else 0)
+    if 0 <= end <= limits.total - len(_HEAD_END):
+        return end + len(_HEAD_END)
+    fault = _first_fault(data, seen, min(len(data), limits.total), limits)
+    if fault is not None:
+        raise Refused(fault)
+    if end >= 0 or len(data) > limits.total:
+        raise Refused(refusals.HEAD_TOO_LARGE)
+    return 0
 
 
-def _name_bare_break(data: bytes) -> Refusal:
-    found = _BARE_LINE_BREAK.search(data)
+def _first_fault(data: bytes, seen: int, stop: int, limits: HeadLimits) -> Refusal | None:
+    """What is wrong with a head so far, whatever may follow: a line break that is no CRLF, or no end of the first line.
+
+    The fault that comes first is named, so that an answer does not hang on how the bytes were cut.
+    """
+    longest = limits.target + _AROUND_TARGET
+    fault = _bare_break(data, seen, stop)
+    if not 0 <= fault <= longest and len(data) >= longest + 2 and data.find(b"\r\n", 0, longest + 2) < 0:
+        return refusals.TARGET_TOO_LONG
+    if fault >= 0:
+        return refusals.BAD_FIELD if b"\r\n" in data[:fault] else refusals.BAD_REQUEST_LINE
+    return None
+
+
+def _bare_break(data: bytes, start: int, stop: int) -> int:
+    """Where between `start` and `stop` the first CR or LF stands that is no part of a CRLF; -1 if there is none."""
+    if start and data[start - 1] == 0x0D:
+        start -= 1
+    pairs = data.count(b"\r\n", start, stop)
+    waiting = data[stop - 1 : stop] == b"\r"  # its LF may follow
+    if data.count(b"\n", start, stop) == pairs == data.count(b"\r", start, stop) - waiting:
+        return -1
+    found = _BARE_BREAK.search(data, start, stop)
     assert found is not None
-    return refusals.BAD_FIELD if b"\r\n" in data[: found.start()] else refusals.BAD_REQUEST_LINE
+    return found.start()
 
 
 def read_head(raw: bytes, limits: HeadLimits) -> RequestHead:
@@ -113,47 +149,47 @@ def read_head(raw: bytes, limits: HeadLimits) -> RequestHead:
     :param raw: the bytes up to and with the empty line.
     :raises Refused: with the refusal of the first rule that is broken.
     """
-    method, target, minor = _read_request_line(raw, limits)
+    try:
+        return _judge_head(raw, limits)
+    except Refused:
+        fault = _first_fault(raw, 0, len(raw), limits)
+        if fault is None:
+            raise
+        raise Refused(fault) from None
+
+
+def _judge_head(raw: bytes, limits: HeadLimits) -> RequestHead:
+    method, target, path, minor = _read_request_line(raw[: raw.index(b"\r\n")], limits)
     fields = _read_fields(raw)
     if len(fields) > limits.fields:
         raise Refused(refusals.HEAD_TOO_LARGE)
-    hosts: list[bytes] = []
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    keep_alive = minor == 1
-    expects_continue = False
-    for name, value in fields:
-        if name == b"host":
-            hosts.append(value)
-        elif name == b"content-length":
-            lengths.append(value)
-        elif name == b"transfer-encoding":
-            codings.append(value)
-        elif name == b"connection":
-            keep_alive = _persists(value, keep_alive)
-        elif name == b"content-encoding":
-            if value.strip().lower() not in (b"", b"identity"):
-                raise Refused(refusals.ENCODED_BODY)
-        elif name == b"expect" and minor == 1:
-            if value.lower() != b"100-continue":
-                raise Refused(refusals.BAD_EXPECTATION)
-            expects_continue = True
-    length = _body_length(lengths, codings, minor)
+    index = dict(fields)
+    if len(index) < len(fields):
+        _judge_repeated(fields, index)
+    if index.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
+        raise Refused(refusals.ENCODED_BODY)
+    expectation = index.get(b"expect") if minor else None
+    if expectation is not None and expectation.lower() != b"100-continue":
+        raise Refused(refusals.BAD_EXPECTATION)
+    length = _body_length(index.get(b"content-length"), index.get(b"transfer-encoding"), minor)
+    connection = index.get(b"connection")
     return RequestHead(
         method=method,
         target=target,
-        path=target.partition(b"?")[0],
+        path=path,
         minor=minor,
         fields=fields,
-        host=_read_host(hosts, minor),
+        index=index,
+        host=_read_host(index.get(b"host"), minor),
         length=length,
-        keep_alive=keep_alive,
-        expects_continue=expects_continue and length != 0,
+        keep_alive=minor == 1 if connection is None else _persists(connection, minor == 1),
+        expects_continue=expectation is not None and length != 0,
     )
 
 
-def _read_request_line(raw: bytes, limits: HeadLimits) -> tuple[bytes, bytes, int]:
-    line = raw[: raw.index(b"\r\n")]
+@lru_cache(256)  # a program asks the same few things again and again
+def _read_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, bytes, int]:
+    """Method, target, the target's path, and HTTP's minor version."""
     found = _REQUEST_LINE.fullmatch(line)
     if found is None:
         raise Refused(refusals.BAD_REQUEST_LINE)
@@ -166,7 +202,7 @@ def _read_request_line(raw: bytes, limits: HeadLimits) -> tuple[bytes, bytes, in
         raise Refused(refusals.TARGET_TOO_LONG)
     if _TARGET.fullmatch(target) is None:
         raise Refused(refusals.BAD_TARGET)
-    return method, target, int(minor)
+    return method, target, target.partition(b"?")[0], int(minor)
 
 
 def _read_fields(raw: bytes) -> Fields:
@@ -187,33 +223,45 @@ def _fault_of(message: str) -> Refusal:
     return refusals.BAD_FIELD
 
 
-def _persists(value: bytes, default: bool) -> bool:
-    options = {option.strip() for option in value.lower().split(b",")}
-    if b"close" in options:
-        return False
-    return default or b"keep-alive" in options
+def _judge_repeated(fields: Fields, index: dict[bytes, bytes]) -> None:
+    """Of a field that came more than once, `index` has the last value: refuse it, or put all of them there."""
+    counted = Counter(name for name, _ in fields)
+    if counted[b"host"] > 1:
+        raise Refused(refusals.BAD_HOST)
+    if counted[b"content-length"] > 1 or counted[b"transfer-encoding"] > 1:
+        raise Refused(refusals.BAD_LENGTH)
+    for name in (b"connection", b"content-encoding", b"expect"):
+        if counted[name] > 1:
+            index[name] = b", ".join(value for other, value in fields if other == name)
 
 
-def _body_length(lengths: list[bytes], codings: list[bytes], minor: int) -> int | None:
+def _persists(connection: bytes, default: bool) -> bool:
+    """Whether the connection is to be kept (RFC 9112 9.3): `close` outweighs everything else it says."""
+    options = {option.strip(b" \t") for option in connection.lower().split(b",")}
+    return b"close" not in options and (default or b"keep-alive" in options)
+
+
+def _body_length(length: bytes | None, coding: bytes | None, minor: int) -> int | None:
     """RFC 9112 6.3, stricter: no list of lengths, no coding but `chunked`, none at all in HTTP/1.0."""
-    if codings:
-        if lengths or minor == 0 or len(codings) > 1:
+    if coding is not None:
+        if length is not None or minor == 0:
             raise Refused(refusals.BAD_LENGTH)
-        if codings[0].lower() != b"chunked":
+        if coding.lower() != b"chunked":
             raise Refused(refusals.UNKNOWN_CODING)
         return None
-    if not lengths:
+    if length is None:
         return 0
-    if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > _LENGTH_DIGITS:
+    if not length.isdigit() or len(length) > _LENGTH_DIGITS:
         raise Refused(refusals.BAD_LENGTH)
-    return int(lengths[0])
+    return int(length)
 
 
-def _read_host(hosts: list[bytes], minor: int) -> bytes:
+@lru_cache(256)
+def _read_host(host: bytes | None, minor: int) -> bytes:
     """The host name without its port, lower-cased; empty when an HTTP/1.0 client named none (RFC 9112 3.2)."""
-    if not hosts and minor == 0:
+    if host is None and minor == 0:
         return b""
-    found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    found = None if host is None else _HOST.fullmatch(host)
     if found is None or int(found[2] or 0) > 65535:
         raise Refused(refusals.BAD_HOST)
     name: bytes = found[1].lower()
@@ -231,9 +279,7 @@ class AllowedHosts:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset(
-            {b"localhost", b"[::1]", b""} | {name.lower().encode("idna" if not name.isascii() else "ascii") for name in names}
-        )
+        self._names = frozenset({b"localhost", b"[::1]", b""} | {name.lower().encode("ascii") for name in names})
 
     def admits(self, host: bytes) -> bool:
         """Whether `host`, as :class:`RequestHead` holds it, is one of ours."""
@@ -243,7 +289,8 @@ class AllowedHosts:
 class ChunkedBody:
     """Incremental decoder of a chunked request body (RFC 9112 7.1), strict where the RFC is lenient.
 
-    No trailer fields, at most 256 bytes of extensions over the whole body, at most 16 digits a size.
+    No trailer fields, no white space around sizes and extensions, at most 256 bytes of extensions over the whole body,
+    at most 16 digits a size.
     """
 
     def __init__(self) -> None:
@@ -269,44 +316,44 @@ class ChunkedBody:
                 at += len(piece)
                 self._left -= len(piece)
                 self._after_data = self._left == 0
+            elif self._after_data or self._last:
+                at = self._take_break(data, at)
             else:
-                at = self._take_line(data, at)
+                at = self._take_size(data, at)
         return pieces, at
 
-    def _take_line(self, data: bytes, at: int) -> int:
+    def _take_break(self, data: bytes, at: int) -> int:
+        """The CRLF behind a chunk's payload, or behind the last chunk, where a trailer would stand."""
+        stop = at + 2 - len(self._line)
+        self._line += data[at:stop]
+        if not b"\r\n".startswith(self._line):
+            raise Refused(refusals.BAD_TRAILER if self._last else refusals.BAD_CHUNK)
+        if len(self._line) == 2:
+            self._line = b""
+            self._after_data = False
+            self.complete = self._last
+        return min(stop, len(data))
+
+    def _take_size(self, data: bytes, at: int) -> int:
         end = data.find(b"\n", at)
         stop = len(data) if end < 0 else end + 1
         self._line += data[at:stop]
-        if len(self._line) > 16 + _EXTENSION_BYTES + 4:
+        if len(self._line) > _SIZE_LINE_BYTES:
             raise Refused(refusals.BAD_CHUNK)
-        if end < 0:
-            if b"\r" in self._line[:-1]:
-                raise Refused(refusals.BAD_CHUNK)
-            return stop
-        line, self._line = self._line, b""
-        if not line.endswith(b"\r\n"):
-            raise Refused(refusals.BAD_CHUNK)
-        self._end_line(line[:-2])
+        if end >= 0:
+            self._read_size(self._line)
+            self._line = b""
         return stop
 
-    def _end_line(self, line: bytes) -> None:
-        if self._after_data:
-            if line:
-                raise Refused(refusals.BAD_CHUNK)
-            self._after_data = False
-        elif self._last:
-            if line:
-                raise Refused(refusals.BAD_TRAILER)
-            self.complete = True
-        else:
-            found = _CHUNK_SIZE.fullmatch(line)
-            if found is None:
-                raise Refused(refusals.BAD_CHUNK)
-            self._extension_bytes += len(found[2] or b"")
-            if self._extension_bytes > _EXTENSION_BYTES:
-                raise Refused(refusals.BAD_CHUNK)
-            self._left = int(found[1], 16)
-            self._last = self._left == 0
+    def _read_size(self, line: bytes) -> None:
+        found = _CHUNK_SIZE.fullmatch(line)
+        if found is None:
+            raise Refused(refusals.BAD_CHUNK)
+        self._extension_bytes += len(found[2])
+        if self._extension_bytes > _EXTENSION_BYTES:
+            raise Refused(refusals.BAD_CHUNK)
+        self._left = int(found[1], 16)
+        self._last = self._left == 0
 
 
 # -- What may pass -----------------------------------------------------------------------------------------------------
@@ -329,6 +376,7 @@ _REQUEST_FIELDS = frozenset(
 _HOP_BY_HOP = frozenset(
     (
         b"connection",
+        b"content-length",  # not hop-by-hop, but the relay states it
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",
@@ -343,7 +391,8 @@ _HOP_BY_HOP = frozenset(
 
 def upstream_fields(fields: Fields) -> Fields:
     """The request's fields that may go to the model server: an allow list."""
-    return [field for field in fields if field[0] in _REQUEST_FIELDS]
+    allowed = _REQUEST_FIELDS
+    return [field for field in fields if field[0] in allowed]
 
 
 def answer_fields(fields: Iterable[tuple[bytes, bytes]], ours: frozenset[bytes]) -> Fields:
@@ -352,18 +401,13 @@ def answer_fields(fields: Iterable[tuple[bytes, bytes]], ours: frozenset[bytes])
     Dropped: hop-by-hop fields and those `Connection` names (RFC 9110 7.6.1), the length (the relay states it), CORS
     fields (the gateway's own decision), and `ours`, the correlation headers, which the gateway alone sets.
 
-    :param fields: (name, value) pairs, names in any case.
+    :param fields: (lower-cased name, value) pairs.
     """
-    lowered = [(name.lower(), value) for name, value in fields]
-    named = {
-        option.strip().lower() for name, value in lowered if name == b"connection" for option in value.split(b",")
-    }
-    return [
-        (name, value)
-        for name, value in lowered
-        if name not in _HOP_BY_HOP
-        and name not in ours
-        and name not in named
-        and name != b"content-length"
-        and not name.startswith(b"access-control-")
-    ]
+    passing = []
+    named: set[bytes] = set()
+    for name, value in fields:
+        if name == b"connection":
+            named.update(option.strip().lower() for option in value.split(b","))
+        elif name not in _HOP_BY_HOP and name not in ours and not name.startswith(b"access-control-"):
+            passing.append((name, value))
+    return [field for field in passing if field[0] not in named] if named else passing

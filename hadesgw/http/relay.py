@@ -7,14 +7,12 @@ return: *asked* (nothing told to the client yet), *flowing* (the head has been t
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.iweb import UNKNOWN_LENGTH
 
-from hadesgw.http.client import Answer, UpstreamFailure
-from hadesgw.http.deadline import Deadline
+from hadesgw.http.client import DONE, Answer, refusal_of
 from hadesgw.http.framing import Fields, answer_fields
 from hadesgw.http.site import PHRASES, Request
 from hadesgw.http.sse import EventScanner
@@ -36,20 +34,17 @@ class Relay(Protocol):
     """Carries an answer to its client; the receiver of the answer's body.
 
     :param request: the client's.
-    :param clock: for the idle deadline.
     :param idle_seconds: how long an answer that has begun may bring nothing but comments, or its client take nothing.
     :param observer: told of aborted upstream work and of contradicting ids.
     """
 
-    def __init__(self, request: Request, clock: IReactorTime, idle_seconds: float, observer: IProxyObserver) -> None:
+    def __init__(self, request: Request, idle_seconds: float, observer: IProxyObserver) -> None:
         self._request = request
         self._idle_seconds = idle_seconds
         self._observer = observer
-        self._deadline = Deadline(clock, self._idle)
         self._asked: Deferred[None] | None = None
         self._answer: Answer | None = None
         self._events: EventScanner | None = None
-        self._held = False
         self._ended = False
 
     def carry(self, answer: Deferred[Answer]) -> None:
@@ -65,9 +60,9 @@ class Relay(Protocol):
         """There is no answer to relay."""
         if failure.check(CancelledError) and self._ended:
             return  # we cancelled it
-        failure.trap(UpstreamFailure)
+        refusal = refusal_of(failure)
         self._end()
-        self._request.refuse(failure.value.refusal)
+        self._request.refuse(refusal)
 
     def _begin(self, answer: Answer) -> None:
         """The answer's head is here."""
@@ -90,18 +85,18 @@ class Relay(Protocol):
             request.write(b"")  # whoever waits for events may see at once that they will come
         answer.deliverBody(self)
         if not self._ended:
-            self._deadline.set(self._idle_seconds)
+            request.on_late = self._idle
+            request.watch(self._idle_seconds)
 
     def _note_ids(self, answer: Answer) -> None:
         """An upstream may echo the ids; if it echoes others, an operator must know, and the client never sees them."""
         correlation = self._request.correlation
         correlator = self._request.channel.site.correlator  # type: ignore[union-attr]
         for name, value in answer.fields:
-            lowered = name.lower()
-            if lowered in correlator.names:
-                sent = correlation.request_id if lowered == correlator.request_name.lower() else correlation.session_id
+            if name in correlator.names:
+                sent = correlation.request_id if name == correlator.request_key else correlation.session_id
                 if value != sent:
-                    self._observer.correlation_mismatch(lowered)
+                    self._observer.correlation_mismatch(name)
 
     def connectionMade(self) -> None:
         """The body follows: let the client's pace be the upstream's."""
@@ -112,7 +107,7 @@ class Relay(Protocol):
         if self._ended:
             return
         if self._events is None or self._events.feed(data):
-            self._deadline.set(self._idle_seconds)
+            self._request.watch(self._idle_seconds)
         self._request.write(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -120,7 +115,7 @@ class Relay(Protocol):
         if self._ended:
             return
         self._end()
-        if reason.check(ResponseDone):
+        if reason is DONE or reason.check(ResponseDone):
             self._request.finish()
         else:
             self._break(refusals.STREAM_TRUNCATED)
@@ -162,10 +157,9 @@ class Relay(Protocol):
 
     def _end(self) -> None:
         self._ended = True
-        self._deadline.end()
         self._asked = None
         request = self._request
-        request.on_interrupt = None
+        request.on_interrupt = request.on_late = None
         if self._answer is not None and request.producer is not None and request.channel is not None:
             request.unregisterProducer()
         self._answer = None

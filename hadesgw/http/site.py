@@ -11,10 +11,11 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import server
+from twisted.web.error import UnsupportedMethod
 from twisted.web.http import NO_BODY_CODES, datetimeToString
 from twisted.web.http_headers import Headers
-from twisted.web.resource import IResource
-from twisted.web.server import NOT_DONE_YET, UnsupportedMethod
+from twisted.web.resource import IResource, getChildForRequest
+from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from hadesgw.config import Timeouts
@@ -35,13 +36,14 @@ _SERVER = b"hadesgw"
 class Request(server.Request):
     """A request on a :class:`Channel`.
 
-    What differs from Twisted's: it is born with its head and ids, its body comes only when asked for, errors are said in
-    the caller's dialect, the answer's head leaves in one write with its first bytes, and an answer can be cut.
+    What differs from Twisted's: it is born with its head and ids, its body comes only when asked for, errors are said
+    in the caller's dialect, the answer's head leaves in one write with its first bytes, and an answer can be cut.
     """
 
     defaultContentType = None
     _log = Logger()
-    channel: Channel | None
+    channel: Channel | None  # type: ignore[assignment]
+    _headers: Headers | None
 
     def __init__(self, channel: Channel, head: RequestHead, correlation: Correlation) -> None:
         server.Request.__init__(self, channel)
@@ -50,6 +52,7 @@ class Request(server.Request):
         self.record = Record(channel.site.clock.seconds())
         self.dialect = dialect_of(head.path)
         self.on_interrupt: Callable[[Refusal], None] | None = None
+        self.on_late: Callable[[], None] | None = None
         self.relayed: Fields = []
         self._at_end: list[Callable[[bool], None]] = []
         self._bodiless = False  # whether the answer has no body whatever its fields say
@@ -61,17 +64,17 @@ class Request(server.Request):
         self.args: dict[bytes, list[bytes]] = {}
 
     @property
-    def requestHeaders(self) -> Headers:  # type: ignore[override]
+    def requestHeaders(self) -> Headers:
         """The request's fields in Twisted's form, made when somebody first wants it: our own layers read the head."""
         if self._headers is None:
-            self._headers = Headers()
+            headers = self._headers = Headers()
             for name, value in self.head.fields:
-                self._headers.addRawHeader(name, value)
+                headers.addRawHeader(name, value)
         return self._headers
 
     @requestHeaders.setter
     def requestHeaders(self, headers: Headers) -> None:
-        self._headers: Headers | None = None  # Twisted's constructor sets empty ones
+        self._headers = None  # Twisted's constructor sets empty ones
 
     # -- Finding and asking the resource -------------------------------------------------------------------------------
 
@@ -83,7 +86,7 @@ class Request(server.Request):
         self.postpath = self.path[1:].split(b"/")  # raw: nothing is decoded, so nothing can be decoded twice
         try:
             self.render(self.site.getResourceFor(self))
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever a resource raises ends its request, not the connection's parser
             self.processingFailed(Failure())
 
     def render(self, resource: IResource) -> None:
@@ -100,11 +103,22 @@ class Request(server.Request):
         self.write(body)
         self.finish()
 
-    def processingFailed(self, reason: Failure) -> Failure:
+    def processingFailed(self, reason: Failure) -> Failure:  # noqa: N802 - Twisted's name
         """A resource raised: log it, and tell the client no more than that."""
         self._log.failure("A resource failed on request {id}", reason, id=self.correlation.request_id.decode("ascii"))
         self.interrupt(refusals.INTERNAL)
         return reason
+
+    def finish(self) -> None:
+        """The answer has come to its end."""
+        if self._disconnected or self.channel is None:
+            raise RuntimeError("finish called after the client left")
+        if not self.startedWriting:
+            self.write(b"")
+        if self.chunked:
+            self.channel.write(b"0\r\n\r\n")
+        self.finished = 1
+        self._cleanup()
 
     # -- Ends ----------------------------------------------------------------------------------------------------------
 
@@ -132,6 +146,16 @@ class Request(server.Request):
         """See :meth:`IGatewayRequest.read_body`."""
         assert self.channel is not None
         return self.channel.read_body(cap)
+
+    def body_at_hand(self, cap: int) -> bytes | None:
+        """See :meth:`IGatewayRequest.body_at_hand`."""
+        assert self.channel is not None
+        return self.channel.body_at_hand(cap)
+
+    def watch(self, seconds: float) -> None:
+        """See :meth:`IGatewayRequest.watch`."""
+        if self.channel is not None:
+            self.channel.watch(seconds)
 
     def refuse(self, refusal: Refusal, fields: Iterable[tuple[bytes, bytes]] = ()) -> int:
         """See :meth:`IGatewayRequest.refuse`."""
@@ -267,7 +291,7 @@ class Site(server.Site):
 
     # -- Connections ---------------------------------------------------------------------------------------------------
 
-    def buildProtocol(self, addr: IAddress) -> Channel:
+    def buildProtocol(self, addr: IAddress) -> Channel:  # type: ignore[override]
         """A channel for a new connection."""
         return self._channel(self)
 
@@ -287,6 +311,11 @@ class Site(server.Site):
         if correlation.replaced:
             self.observer.ids_replaced(correlation.replaced)
         return Request(channel, head, correlation)
+
+    def getResourceFor(self, request: Request) -> IResource:
+        """The resource that owns the request's path."""
+        resource: IResource = getChildForRequest(self.resource, request)
+        return resource
 
     def drain(self) -> None:
         """Let every connection end after the request it is serving."""
@@ -319,7 +348,7 @@ class Site(server.Site):
     def stopFactory(self) -> None:
         """Nothing was started."""
 
-    def log(self, request: Request) -> None:
+    def log(self, request: Request) -> None:  # type: ignore[override]
         """The `metered` layer logs."""
 
     def acceptableProtocols(self) -> list[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -54,30 +54,31 @@ class Correlator:
     def __init__(self, request_name: str, session_name: str, mint: Callable[[], bytes]) -> None:
         self.request_name = request_name.encode("ascii")
         self.session_name = session_name.encode("ascii")
-        self.names = frozenset((self.request_name.lower(), self.session_name.lower()))
+        self.request_key, self.session_key = self.request_name.lower(), self.session_name.lower()
+        self.names = frozenset((self.request_key, self.session_key))
         self._mint = mint
-        self._salvage = {
-            name: re.compile(rb"(?mi)^" + re.escape(name) + rb":[ \t]*([^\r\n]*?)[ \t]*(?=\r\n|\Z)")
+        self._salvage = {  # takes each byte once, whatever it is fed: this reads what nobody has checked yet
+            name: re.compile(rb"(?mi)^" + re.escape(name) + rb":([^\r\n]*+)\r?\n")
             for name in (self.request_name, self.session_name)
         }
 
-    def identify(self, fields: Iterable[tuple[bytes, bytes]]) -> Correlation:
+    def identify(self, fields: Sequence[tuple[bytes, bytes]]) -> Correlation:
         """The ids of a request with these (lower-cased name, value) fields."""
-        request_values: list[bytes] = []
-        session_values: list[bytes] = []
-        request_name, session_name = self.request_name.lower(), self.session_name.lower()
-        for name, value in fields:
-            if name == request_name:
-                request_values.append(value)
-            elif name == session_name:
-                session_values.append(value)
-        return self._settle(request_values, session_values)
+        if self.names.isdisjoint(name for name, _ in fields):
+            return Correlation(self._mint(), self._mint())
+        return self._settle(
+            [value for name, value in fields if name == self.request_key],
+            [value for name, value in fields if name == self.session_key],
+        )
 
     def salvage(self, raw: bytes) -> Correlation:
-        """The ids of a head too broken to parse, so that even its refusal can be found by the id that was sent."""
-        return self._settle(
-            self._salvage[self.request_name].findall(raw), self._salvage[self.session_name].findall(raw)
-        )
+        """The ids of a head too broken to parse, so that even its refusal can be found by the id that was sent.
+
+        Only whole lines count, as an id that broke off is another one; and what stands behind the head does not.
+        """
+        end = raw.find(b"\r\n\r\n")
+        head = raw if end < 0 else raw[: end + 2]
+        return self._settle(*([value.strip(b" \t") for value in line.findall(head)] for line in self._salvage.values()))
 
     def _settle(self, request_values: list[bytes], session_values: list[bytes]) -> Correlation:
         replaced = []

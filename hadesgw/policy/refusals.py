@@ -102,7 +102,7 @@ WRONG_CREDENTIAL = Refusal(
     status=401, reason="wrong_credential", code="invalid_api_key", message="The API key is not known here."
 )
 EXPIRED_CREDENTIAL = Refusal(
-    status=401, reason="expired_credential", code="expired_api_key", message="The API key has expired. Ask for a new one."
+    status=401, reason="expired_credential", code="expired_api_key", message="The API key has expired."
 )
 SUSPENDED_CLIENT = Refusal(
     status=403, reason="suspended_client", code="client_suspended", message="This client is suspended."
@@ -177,7 +177,7 @@ STREAM_DRAINED = Refusal(
 )
 
 INTERNAL = Refusal(
-    status=500, reason="internal", code="internal_error", message="The gateway failed on this request; it is in its log."
+    status=500, reason="internal", code="internal_error", message="The gateway failed; its log tells why."
 )
 
 

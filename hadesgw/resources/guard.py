@@ -43,13 +43,8 @@ class Guard(Layer):
 
     def render(self, request: Request) -> bytes | int:
         """Admit, or refuse before anything of the body is read."""
-        authorization, api_keys = [], []
-        for name, value in request.head.fields:
-            if name == b"authorization":
-                authorization.append(value)
-            elif name == b"x-api-key":
-                api_keys.append(value)
-        credential = parse_authorization(authorization, api_keys)
+        values = request.head.values
+        credential = parse_authorization(values(b"authorization"), values(b"x-api-key"))
         verdict = self._clients.identify(credential, datetime.fromtimestamp(self._wall(), UTC))
         if not isinstance(verdict, Admitted):
             self._observer.credential_refused(verdict.reason)

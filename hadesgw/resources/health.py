@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from hadesgw.http.client import Answer, UpstreamFailure
+from hadesgw.http.client import Answer, refusal_of
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IReadinessObserver, IUpstream
 
@@ -60,9 +60,7 @@ class Probe:
         return "ok" if answer.code == 200 else f"status_{answer.code}"
 
     def _failed(self, failure: Failure) -> str:
-        failure.trap(UpstreamFailure)
-        reason: str = failure.value.refusal.reason
-        return reason
+        return refusal_of(failure).reason
 
     def _found(self, finding: str) -> None:
         self._finding = finding

@@ -13,7 +13,7 @@ from twisted.web.client import ResponseDone
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from hadesgw.http.client import Answer, UpstreamFailure
+from hadesgw.http.client import Answer, UpstreamFailure, refusal_of
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IUpstream
 from hadesgw.policy import refusals
@@ -102,12 +102,12 @@ class Models(Resource):
         self._answer(request)
 
     def _unlearned(self, failure: Failure, request: Request) -> None:
-        failure.trap(UpstreamFailure)
+        refusal = refusal_of(failure)
         if self._allowed:
             self._served = [_Model(id=name) for name in self._allowed]
             self._answer(request)
         else:
-            request.refuse(failure.value.refusal)
+            request.refuse(refusal)
 
     def _answer(self, request: Request) -> None:
         if request.channel is None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -60,7 +59,6 @@ class Proxy(Resource):
         self,
         upstream: IUpstream,
         models: Models,
-        clock: IReactorTime,
         cap: Callable[[bytes], int],
         idle_seconds: float,
         observer: IProxyObserver,
@@ -68,7 +66,6 @@ class Proxy(Resource):
         Resource.__init__(self)
         self._upstream = upstream
         self._models = models
-        self._clock = clock
         self._idle_seconds = idle_seconds
         self._observer = observer
         self._caps = {route: cap(route) for route in ROUTES}
@@ -83,25 +80,31 @@ class Proxy(Resource):
             return self._forward(request)
         if path == MODELS_ROUTE:
             request.record.route = path.decode("ascii")
-            return self._models.render(request)
+            listing: bytes | int = self._models.render(request)
+            return listing
         return request.refuse(refusals.NOT_FOUND)
 
     def _forward(self, request: Request) -> int:
         request.record.upstream = self._upstream.name
-        reading = request.read_body(self._caps[request.path])
+        cap = self._caps[request.path]
+        body = request.body_at_hand(cap)
+        if body is not None:
+            self._ask(body, request)
+            return NOT_DONE_YET
+        reading = request.read_body(cap)
         reading.addCallbacks(self._ask, self._unread, callbackArgs=(request,), errbackArgs=(request,))
         return NOT_DONE_YET
 
     def _unread(self, failure: Failure, request: Request) -> None:
         """The body did not come."""
-        if failure.check(Refused):
+        if isinstance(failure.value, Refused):
             request.refuse(failure.value.refusal)
         else:
-            failure.trap(ConnectionDone, ConnectionLost)  # the client left; metered notes it
+            failure.trap(ConnectionDone, ConnectionLost, ConnectionAborted)  # the client left; metered notes it
 
     def _ask(self, body: bytes, request: Request) -> None:
         request.record.bytes_in = len(body)
-        relay = Relay(request, self._clock, self._idle_seconds, self._observer)
+        relay = Relay(request, self._idle_seconds, self._observer)
         relay.carry(
             self._upstream.ask(
                 b"POST", request.path, self._fields(request), BytesBody(body), lambda: not _has_effect(body)

@@ -62,7 +62,7 @@ class Gateway(Service):
             endpoint.listen(self._site).addCallbacks(self._ports.append, failures.append)
             if failures:
                 failures[0].trap(CannotListenError, OSError)
-                self._refuse_start(f"cannot listen on {description}: {_why(failures[0].value)}")
+                self._refuse_start(f"cannot listen on {description}: {_why(failures[0])}")
         for port in self._ports:
             try:
                 require_loopback(port.getHost())
@@ -128,8 +128,8 @@ async def _stopped(port: IListeningPort) -> None:
         await stopping
 
 
-def _why(error: BaseException) -> str:
-    cause = getattr(error, "socketError", error)
+def _why(failure: Failure) -> str:
+    cause = getattr(failure.value, "socketError", failure.value)
     return getattr(cause, "strerror", None) or str(cause)
 
 

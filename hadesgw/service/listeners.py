@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address, ip_address
 
-from twisted.internet.address import IPv4Address as TCP4
-from twisted.internet.address import IPv6Address as TCP6
-from twisted.internet.address import UNIXAddress
+from twisted.internet import address as twisted_address
 from twisted.internet.interfaces import IAddress
 
 
@@ -19,7 +17,7 @@ def require_loopback(address: IAddress) -> None:
 
     :raises ListenerRefused: if it can.
     """
-    if not isinstance(address, (TCP4, TCP6)):
+    if not isinstance(address, (twisted_address.IPv4Address, twisted_address.IPv6Address)):
         return
     host = ip_address(address.host.partition("%")[0])
     if isinstance(host, IPv6Address) and host.ipv4_mapped is not None:
@@ -33,10 +31,10 @@ def require_loopback(address: IAddress) -> None:
 
 def name_address(address: IAddress) -> str:
     """`address` as an operator writes it."""
-    if isinstance(address, TCP4):
+    if isinstance(address, twisted_address.IPv4Address):
         return f"tcp:{address.host}:{address.port}"
-    if isinstance(address, TCP6):
+    if isinstance(address, twisted_address.IPv6Address):
         return f"tcp:[{address.host}]:{address.port}"
-    if isinstance(address, UNIXAddress):
+    if isinstance(address, twisted_address.UNIXAddress):
         return f"unix:{(address.name or b'').decode('utf-8', 'replace')}"
     return str(address)

@@ -110,6 +110,34 @@ class Sink:
         return True
 
 
+class RequestLine(msgspec.Struct, kw_only=True):
+    """One request's line; field names are the log's."""
+
+    ts: str
+    level: str
+    event: str
+    request_id: str
+    conveyance_session_id: str
+    response_id: str | None
+    client: str | None
+    method: str
+    route: str | None
+    status: int
+    code: str | None
+    model: str | None
+    stream: bool
+    duration_ms: float
+    first_byte_ms: float | None
+    bytes_in: int
+    bytes_out: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    tool_calls: int
+    memory_events: int
+    upstream: str | None
+    reason: str | None
+
+
 @implementer(ILogObserver, IRequestLog)
 class Log:
     """The gateway's log.
@@ -125,43 +153,53 @@ class Log:
         self._wall = wall
         self._render = _as_text if text else _as_json
         self._lowest = _LEVELS[level]
+        self._second = (-1, "")
 
     def _write(self, level: str, event: str, facts: dict[str, Any]) -> None:
         if _LEVELS[level] >= self._lowest:
-            ts = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
-            self.sink.write(self._render({"ts": ts, "level": level, "event": event, **facts}) + b"\n")
+            self.sink.write(self._render({"ts": self._now(), "level": level, "event": event, **facts}))
+
+    def _now(self) -> str:
+        """The time in RFC 3339's form, to the millisecond; the part above the second is made once a second."""
+        now = self._wall()
+        second = int(now)
+        if second != self._second[0]:
+            self._second = (second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
+        return f"{self._second[1]}.{int((now - second) * 1_000):03d}Z"
 
     def request(self, request: Request, completed: bool, now: float) -> None:
         """See :meth:`IRequestLog.request`."""
         record = request.record
+        level = "info" if record.reason is None or request.code < 500 else "warn"
+        if _LEVELS[level] < self._lowest:
+            return
         first = record.first_byte
-        left = record.reason == "client_left"
-        self._write(
-            "info" if record.reason is None or request.code < 500 else "warn",
-            "request",
-            {
-                "request_id": request.correlation.request_id.decode("ascii"),
-                "conveyance_session_id": request.correlation.session_id.decode("ascii"),
-                "response_id": record.response_id,
-                "client": record.client,
-                "method": request.method.decode("ascii"),
-                "route": record.route,
-                "status": 499 if left else request.code,
-                "code": record.code,
-                "model": record.model,
-                "stream": record.stream,
-                "duration_ms": round((now - record.started) * 1_000, 3),
-                "first_byte_ms": None if first is None else round((first - record.started) * 1_000, 3),
-                "bytes_in": record.bytes_in,
-                "bytes_out": request.sentLength,
-                "prompt_tokens": record.prompt_tokens,
-                "completion_tokens": record.completion_tokens,
-                "tool_calls": record.tool_calls,
-                "memory_events": record.memory_events,
-                "upstream": record.upstream,
-                "reason": record.reason,
-            },
+        line = RequestLine(
+            ts=self._now(),
+            level=level,
+            event="request",
+            request_id=request.correlation.request_id.decode("ascii"),
+            conveyance_session_id=request.correlation.session_id.decode("ascii"),
+            response_id=record.response_id,
+            client=record.client,
+            method=request.method.decode("ascii"),
+            route=record.route,
+            status=499 if record.reason == "client_left" else request.code,
+            code=record.code,
+            model=record.model,
+            stream=record.stream,
+            duration_ms=round((now - record.started) * 1_000, 3),
+            first_byte_ms=None if first is None else round((first - record.started) * 1_000, 3),
+            bytes_in=record.bytes_in,
+            bytes_out=request.sentLength,
+            prompt_tokens=record.prompt_tokens,
+            completion_tokens=record.completion_tokens,
+            tool_calls=record.tool_calls,
+            memory_events=record.memory_events,
+            upstream=record.upstream,
+            reason=record.reason,
         )
+        self.sink.write(self._render(line))
 
     def refused_early(self, refusal: Refusal, request_id: bytes, session_id: bytes) -> None:
         """Write the line of a request that was refused before it reached a resource."""
@@ -191,15 +229,19 @@ class Log:
         self._write(level if level in _LEVELS else "info", "log", facts)
 
 
-def _as_json(facts: dict[str, Any]) -> bytes:
+def _as_json(facts: dict[str, Any] | RequestLine) -> bytes:
     encoded = msgspec.json.encode(facts)
-    # JSON allows these two raw, but half the world's line readers take them for line ends.
-    return encoded.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    if b"\xe2\x80" in encoded:
+        # JSON allows these two raw, but half the world's line readers take them for line ends.
+        encoded = encoded.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    return encoded + b"\n"
 
 
-def _as_text(facts: dict[str, Any]) -> bytes:
+def _as_text(line_facts: dict[str, Any] | RequestLine) -> bytes:
+    facts = msgspec.structs.asdict(line_facts) if isinstance(line_facts, RequestLine) else line_facts
     told = [f"{facts.pop('ts')} {facts.pop('level'):5} {facts.pop('event')}"]
     told += [f"{name}={value}" for name, value in facts.items() if value is not None]
     line = " ".join(told)
     # A message may hold a traceback; at a terminal it is shown as it is, but nothing in it may drive the terminal.
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in line).encode("utf-8", "replace")
+    line = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in line)
+    return line.encode("utf-8", "replace") + b"\n"

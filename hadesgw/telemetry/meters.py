@@ -1,4 +1,4 @@
-"""Prometheus meters: the names are fixed, the labels bounded by the configuration, and nothing said is counted by value."""
+"""Prometheus meters: fixed names, labels bounded by the configuration, nothing counted by what was said."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from hadesgw.interfaces import IGuardObserver, IMeter, IProxyObserver, IReadines
 from hadesgw.policy.refusals import Refusal
 
 _LATENCY_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 45_000, 60_000, 300_000)
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 CLIENT_LEFT = "499"
 """The status a request is counted under when its client left before the end (nginx's convention)."""
 NOBODY = "none"
@@ -31,7 +30,10 @@ class Meters:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         self._requests = Counter(
-            "hades_codex_requests", "Requests that have ended.", ["route", "method", "status", "client"], registry=registry
+            "hades_codex_requests",
+            "Requests that have ended.",
+            ["route", "method", "status", "client"],
+            registry=registry,
         )
         self._latency = Histogram(
             "hades_codex_request_latency_ms",
@@ -69,7 +71,10 @@ class Meters:
         self._in_flight = Gauge("hades_codex_in_flight", "Requests being served.", registry=registry)
         self._connections = Gauge("hades_codex_connections", "Client connections open.", registry=registry)
         self._upstream_up = Gauge(
-            "hades_codex_upstream_up", "Whether the upstream answered its last health probe.", ["upstream"], registry=registry
+            "hades_codex_upstream_up",
+            "Whether the upstream answered its last health probe.",
+            ["upstream"],
+            registry=registry,
         )
         self._aborts = Counter(
             "hades_codex_upstream_aborts", "Upstream requests dropped before their answer's end.", registry=registry
@@ -89,7 +94,8 @@ class Meters:
         self._log_dropped = Counter(
             "hades_codex_log_dropped", "Log lines dropped because the log's sink was slow.", registry=registry
         )
-        Gauge("hades_codex_build_info", "The version running.", ["version"], registry=registry).labels(__version__).set(1)
+        build = Gauge("hades_codex_build_info", "The version running.", ["version"], registry=registry)
+        build.labels(__version__).set(1)
         self._children: dict[tuple[Any, ...], Any] = {}
 
     def _child(self, family: Any, *labels: str) -> Any:
@@ -110,13 +116,10 @@ class Meters:
         """See :meth:`IMeter.finished`."""
         record = request.record
         route = record.route or "none"
-        method = request.method.decode("ascii")
         left = record.reason == "client_left"
         status = CLIENT_LEFT if left else str(request.code)
         self._in_flight.dec()
-        self._child(
-            self._requests, route, method if method in _METHODS else "other", status, record.client or NOBODY
-        ).inc()
+        self._child(self._requests, route, request.method.decode("ascii"), status, record.client or NOBODY).inc()
         self._child(self._latency, route).observe((now - record.started) * 1_000)
         if record.first_byte is not None:
             self._child(self._first_byte, route).observe((record.first_byte - record.started) * 1_000)
@@ -148,7 +151,7 @@ class Meters:
         """See :meth:`ISiteObserver.correlation_missing`."""
         self._missing.inc()
 
-    # -- IProxyObserver, IReadinessObserver, IGuardObserver -------------------------------------------------------------
+    # -- IProxyObserver, IReadinessObserver, IGuardObserver ------------------------------------------------------------
 
     def correlation_mismatch(self, header: bytes) -> None:
         """See :meth:`IProxyObserver.correlation_mismatch`."""
