@@ -21,7 +21,7 @@ SPECIAL: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 _LONGEST: Final = 6
 _SPECIAL_IDS: Final = {name: number for number, name in enumerate(SPECIAL)}
 _SPLIT: Final = re.compile("(" + "|".join(map(re.escape, SPECIAL)) + ")")
-_WORD: Final = re.compile(r" ?[^\W\d_]+| ?\d+| ?_+| ?[^\w\s]+|\s+(?!\S)|\s")
+_WORD: Final = re.compile(r" ?[^\W\d_]+| ?\d+| ?_+| ?[^\w\s]+|\s+(?= \S)|\s+")
 
 # The first id of the tokens that are 1, 2, ... bytes long; the last entry is the size of the vocabulary.
 _FIRST: Final[tuple[int, ...]] = tuple(

@@ -15,13 +15,13 @@ _EMPTY: Final = frozenset(
 _NAME_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?")
 _FILE: Final = re.compile(r"[\w.-]*(?:/[\w.-]+)+|\w[\w-]*\.[A-Za-z]\w{0,7}")
-_PLACE: Final = re.compile(r"\b(?:in|at|for|of|from|to)\s+([A-Z][\w-]*(?:\s+[A-Z][\w-]*)*)")
+_PLACE: Final = re.compile(r"\b(?:in|at|for|of|from|to|near|about)\s+([A-Z][\w-]*(?:\s+[A-Z][\w-]*)*)")
 _DEPTH: Final = 6
 
 
 def _stem(word: str) -> str:
     """A word without the endings that a name and a sentence seldom share."""
-    return re.sub(r"(?:ing|ed|es|s)$", "", word.lower())
+    return re.sub(r"(?:ing|ed|es|e|s)$", "", word.lower())
 
 
 def _score(tool: Tool, words: frozenset[str]) -> int:
