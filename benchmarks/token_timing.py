@@ -59,9 +59,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=20_000, help="of each kind")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
@@ -92,9 +90,7 @@ def _equal_so_far(one: bytes, other: bytes) -> bool:
     return all(a == b for a, b in zip(one, other, strict=True))
 
 
-def _difference(
-    make: Callable[[Sequence[bytes]], Subject], samples: int, chance: random.Random
-) -> tuple[float, float]:
+def _difference(make: Callable[[Sequence[bytes]], Subject], samples: int, chance: random.Random) -> tuple[float, float]:
     """The largest |t| between the two kinds, and the median time in nanoseconds."""
     times: tuple[list[int], list[int]] = ([], [])
     _measure(make, chance, ([], []))  # warms up

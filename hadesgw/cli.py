@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 import msgspec
-
 import twisted
+
 from hadesgw import __version__
 from hadesgw.policy import clients_file
 from hadesgw.policy.credentials import (
@@ -157,9 +157,7 @@ def _parser(surroundings: Surroundings) -> _Parser:
     tokens = token.add_subparsers(metavar="ACTION", required=True)
     _add_token_new(_command(tokens, "new", "make a token; it is shown once"), surroundings.now)
     _add_token_list(_command(tokens, "list", "show clients and digests, never tokens"))
-    _add_token_revoke(
-        _command(tokens, "revoke", "take a client, or one of its tokens, out of the clients file")
-    )
+    _add_token_revoke(_command(tokens, "revoke", "take a client, or one of its tokens, out of the clients file"))
 
     check = _command(commands, "check", "judge a configuration without serving")
     check.add_argument("--config", metavar="FILE", help="the configuration; without it, the built-in one")
@@ -210,9 +208,7 @@ def _run_demo(options: argparse.Namespace, surroundings: Surroundings) -> None:
 
 
 def _add_token_new(parser: _Parser, now: Callable[[], datetime]) -> None:
-    parser.add_argument(
-        "name", metavar="NAME", type=_name, help="the client's name, as metrics and logs will show it"
-    )
+    parser.add_argument("name", metavar="NAME", type=_name, help="the client's name, as metrics and logs will show it")
     parser.add_argument(
         "--role",
         choices=[role.word for role in Role],
@@ -226,9 +222,7 @@ def _add_token_new(parser: _Parser, now: Callable[[], datetime]) -> None:
     )
     _add_file(parser)
     into = parser.add_mutually_exclusive_group()
-    into.add_argument(
-        "--append", action="store_true", help="write the new client into the file, made if missing"
-    )
+    into.add_argument("--append", action="store_true", help="write the new client into the file, made if missing")
     into.add_argument("--rotate", action="store_true", help="give a client of the file a further token")
     parser.set_defaults(command=_run_token_new)
 
@@ -251,9 +245,7 @@ def _add_token_revoke(parser: _Parser) -> None:
 
 
 def _add_file(parser: _Parser) -> None:
-    parser.add_argument(
-        "--file", metavar="FILE", default=CLIENTS_FILE, help="the clients file (default: %(default)s)"
-    )
+    parser.add_argument("--file", metavar="FILE", default=CLIENTS_FILE, help="the clients file (default: %(default)s)")
 
 
 def _name(text: str) -> str:
@@ -274,9 +266,7 @@ def _hexadecimal(text: str) -> str:
 
 
 def _expiry(text: str, now: datetime) -> datetime:
-    wrong = argparse.ArgumentTypeError(
-        "expected a moment to come, such as 2027-01-01, 2027-01-01T12:00:00Z or 90d"
-    )
+    wrong = argparse.ArgumentTypeError("expected a moment to come, such as 2027-01-01, 2027-01-01T12:00:00Z or 90d")
     try:
         moment = _moment(text, now)
     except (ValueError, OverflowError):
@@ -322,9 +312,7 @@ def _introduce(options: argparse.Namespace, token: str) -> str:
     toml = entry(options.name, token, (Role[(options.role or "user").upper()],), options.expires)
     if not options.append:
         return f"Paste this into the clients file; it holds the digest only:\n\n{toml.rstrip()}"
-    clients_file.change(
-        options.file, lambda text: clients_file.with_client(text, options.file, toml), create=True
-    )
+    clients_file.change(options.file, lambda text: clients_file.with_client(text, options.file, toml), create=True)
     return f"Its digest is in {options.file}. {_RELOAD}"
 
 
@@ -334,9 +322,7 @@ def _run_token_list(options: argparse.Namespace, surroundings: Surroundings) -> 
     rows = [("NAME", "ROLES", "DIGEST", "EXPIRES")]
     for client in directory.clients:
         roles = ",".join(role.word for role in sorted(client.roles))
-        rows += [
-            (client.name, roles, token.sha256.hex()[:8], _told(token.expires, now)) for token in client.tokens
-        ]
+        rows += [(client.name, roles, token.sha256.hex()[:8], _told(token.expires, now)) for token in client.tokens]
         if client.certificate is not None:
             rows.append((client.name, roles, "-", "with its certificate"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -347,7 +333,9 @@ def _run_token_list(options: argparse.Namespace, surroundings: Surroundings) -> 
 def _told(expires: datetime | None, now: datetime) -> str:
     if expires is None:
         return "never"
-    return f"{'expired ' if expires <= now else ''}{expires.isoformat(sep=' ', timespec='seconds').replace('+00:00', 'Z')}"
+    return (
+        f"{'expired ' if expires <= now else ''}{expires.isoformat(sep=' ', timespec='seconds').replace('+00:00', 'Z')}"
+    )
 
 
 def _run_token_revoke(options: argparse.Namespace, surroundings: Surroundings) -> None:

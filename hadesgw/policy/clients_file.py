@@ -38,9 +38,7 @@ def with_client(text: str, source: str, entry: str) -> str:
     added = parse_clients(entry, "the new entry")
     for client in added.clients:
         if present.named(client.name):
-            raise ClientsError(
-                source, "", f"no client named {client.name} yet; --rotate gives it a further token"
-            )
+            raise ClientsError(source, "", f"no client named {client.name} yet; --rotate gives it a further token")
     wanted = present.clients + added.clients
     above = text.rstrip()
     return _checked(f"{above}\n\n{entry}" if above else entry, source, wanted)
@@ -77,9 +75,7 @@ def without(text: str, source: str, name: str, prefix: str | None) -> str:
         kept = tuple(token for token in client.tokens if not token.sha256.hex().startswith(prefix))
         if len(kept) != len(client.tokens) - 1:
             number = len(client.tokens) - len(kept)
-            raise ClientsError(
-                source, "", f"one token of {name} with a digest {prefix}..., there are {number}"
-            )
+            raise ClientsError(source, "", f"one token of {name} with a digest {prefix}..., there are {number}")
     if prefix is None or not (kept or client.certificate):
         del clients[at]
         return _checked(text[:start] + text[end:].lstrip("\r\n"), source, tuple(clients))
@@ -103,7 +99,7 @@ def _block(text: str, source: str, at: int, count: int) -> tuple[int, int]:
         raise ClientsError(source, "client", "plain [[client]] entries; change this file by hand")
     end = starts[at + 1] if at + 1 < count else len(text)
     lines = text[starts[at] : end].splitlines(keepends=True)
-    while lines and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
+    while not lines[-1].strip() or lines[-1].lstrip().startswith("#"):  # at the latest, the header ends it
         end -= len(lines.pop())
     return starts[at], end
 

@@ -8,7 +8,6 @@ cannot be built empty.
 from __future__ import annotations
 
 import base64
-import binascii
 import enum
 import hashlib
 import hmac
@@ -171,7 +170,9 @@ Verdict: TypeAlias = Admitted | Denied
 
 _LONGEST = 1024  # bytes of a field's value; ours have less than 200
 _BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")  # b64token of RFC 6750 2.1
-_BASIC = re.compile(rb"(?i:basic) +([A-Za-z0-9+/]+={0,2})")  # RFC 7617 2
+_BASIC = re.compile(  # RFC 7617 2, with base64 as RFC 4648 4 has it: Python's decoder lets more pass
+    rb"(?i:basic) +((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)"
+)
 _PAIR = re.compile(rb"([^:\x00-\x1f\x7f]+):([^\x00-\x1f\x7f]+)")
 _KEY = re.compile(rb"[!-~]+")
 
@@ -212,9 +213,9 @@ def _authorization(value: bytes) -> Credential | CredentialError:
 
 def _basic(encoded: bytes) -> Credential | CredentialError:
     try:
-        pair = _PAIR.fullmatch(base64.b64decode(encoded, validate=True))
+        pair = _PAIR.fullmatch(base64.b64decode(encoded))
         return _credential(pair[2], pair[1].decode()) if pair else _MALFORMED
-    except (binascii.Error, UnicodeDecodeError):
+    except UnicodeDecodeError:
         return _MALFORMED
 
 
@@ -429,23 +430,26 @@ def clients_text(path: str, credentials_directory: str | None) -> str:
     :raises ClientsError: if it cannot be read, is too large or not UTF-8, or others may read or write it.
     """
     try:
-        # Not to be held up by a FIFO without a writer: it is refused below.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ClientsError(path, "", "a regular file")
+            if status.st_mode & 0o077 and not _is_under(path, credentials_directory):
+                raise ClientsError(path, "", f"a file for its owner alone; run: chmod 600 {shlex.quote(path)}")
+            content = file.read(_LARGEST + 1)
     except OSError as error:
         raise ClientsError(path, "", f"a readable file: {error.strerror}") from None
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ClientsError(path, "", "a regular file")
-        if status.st_mode & 0o077 and not _is_under(path, credentials_directory):
-            raise ClientsError(path, "", f"a file for its owner alone; run: chmod 600 {shlex.quote(path)}")
-        content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
         raise ClientsError(path, "", "a file of at most 4 MiB")
     try:
         return content.decode()
     except UnicodeDecodeError:
         raise ClientsError(path, "", "UTF-8 text") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens for `open`; a FIFO nobody writes to would hold us up for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _is_under(path: str, directory: str | None) -> bool:
@@ -463,19 +467,13 @@ _Digest = Annotated[
         description="64 hex digits: the token's SHA-256, never the token itself",
     ),
 ]
-_Moment = Annotated[
-    datetime, Meta(tz=True, description="a date-time with its offset, such as 2027-01-01T00:00:00Z")
-]
-_RoleWord = Annotated[
-    Literal["observer", "user", "admin"], Meta(description='one of "observer", "user" and "admin"')
-]
+_Moment = Annotated[datetime, Meta(tz=True, description="a date-time with its offset, such as 2027-01-01T00:00:00Z")]
+_RoleWord = Annotated[Literal["observer", "user", "admin"], Meta(description='one of "observer", "user" and "admin"')]
 _Model = Annotated[str, Meta(min_length=1, max_length=256, description="a model's name")]
 _Rate = Annotated[float, Meta(gt=0, le=1_000_000, description="a number per second > 0, at most 1000000")]
 _Count = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 _Tokens = Annotated[int, Meta(ge=1, le=1_000_000_000, description="a whole number from 1 to 1000000000")]
-_Subject = Annotated[
-    str, Meta(pattern=r"\A[!-~]([ -~]{0,253}[!-~])?\Z", description="a certificate's subject name")
-]
+_Subject = Annotated[str, Meta(pattern=r"\A[!-~]([ -~]{0,253}[!-~])?\Z", description="a certificate's subject name")]
 
 
 class _TokenEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -488,14 +486,9 @@ class _ClientEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     name: _Name
     roles: Annotated[tuple[_RoleWord, ...], Meta(min_length=1, description='a list such as ["user"]')]
-    tokens: Annotated[
-        tuple[_TokenEntry, ...], Meta(description='a list such as [{ sha256 = "64 hex digits" }]')
-    ] = ()
+    tokens: Annotated[tuple[_TokenEntry, ...], Meta(description='a list such as [{ sha256 = "64 hex digits" }]')] = ()
     models: (
-        Annotated[
-            tuple[_Model, ...], Meta(min_length=1, description="a list of models; without the key, all")
-        ]
-        | None
+        Annotated[tuple[_Model, ...], Meta(min_length=1, description="a list of models; without the key, all")] | None
     ) = None
     requests_per_second: _Rate | None = None
     burst: _Count | None = None
