@@ -95,8 +95,8 @@ _FIXED_ROUTES: Mapping[str, Iterable[bytes]] = {"proxy": (*ROUTES, MODELS_ROUTE)
 def check_tree(config: Config) -> None:
     """See that the configured tree can be built.
 
-    :raises ConfigError: for a layer nobody knows, a leaf that is not last or missing, a layer named twice, or a leaf
-        that cannot be reached where it stands.
+    :raises ConfigError: for a layer nobody knows, a leaf that is not last or missing, or a leaf that cannot be reached
+        where it stands. (That none is named twice, the configuration has seen to.)
     """
     for path, layers in config.tree.items():
         key = f'tree."{path}"'
@@ -104,8 +104,6 @@ def check_tree(config: Config) -> None:
             if name not in LAYERS and name not in LEAVES:
                 known = ", ".join(sorted({*LAYERS, *LEAVES}))
                 raise ConfigError(config.source, key, f"layers out of {known}; {name!r} is none of them")
-            if layers.count(name) > 1:
-                raise ConfigError(config.source, key, f"each layer once; {name!r} is there twice")
         for name in layers[:-1]:
             if name in LEAVES:
                 raise ConfigError(config.source, key, f"{name!r} to be the last, because it answers itself")

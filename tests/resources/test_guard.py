@@ -1,0 +1,128 @@
+"""The guard: who is let in, and what the others hear."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from datetime import UTC, datetime
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from hadesgw.http.site import Request
+from hadesgw.interfaces import IGuardObserver
+from hadesgw.policy.credentials import Client, ClientDirectory, ClientStore, Role, Token, anonymous_client
+from hadesgw.resources.guard import Guard
+from tests.wire.answers import Answer
+from tests.wire.door import Door, Leaf
+
+_TOKEN = "hgw_" + "k" * 43  # nosecret: of nobody
+_NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def _client(role: Role = Role.USER, expires: datetime | None = None) -> Client:
+    token = Token(hashlib.sha256(_TOKEN.encode()).digest(), expires)
+    return Client(name="alice", roles=frozenset((role,)), tokens=(token,))
+
+
+@implementer(IGuardObserver)
+class _Notes:
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+
+    def credential_refused(self, reason: str) -> None:
+        self.refused.append(reason)
+
+
+class GuardTests(SynchronousTestCase):
+    """Each credential, and its answer."""
+
+    def setUp(self) -> None:
+        self.notes = _Notes()
+        verifyObject(IGuardObserver, self.notes)
+
+    def _ask(self, store: ClientStore, fields: bytes, role: Role = Role.USER, path: bytes = b"/v1/x") -> Answer:
+        def who(request: Request) -> bytes:
+            return (request.record.client or "nobody").encode()
+
+        self.leaf = Leaf(who)
+        guard = Guard(self.leaf, store, role, _NOW.timestamp, self.notes)
+        caller = Door(guard).call()
+        caller.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (path, fields))
+        return caller.answer(b"GET")
+
+    def _store(self, *clients: Client) -> ClientStore:
+        return ClientStore(ClientDirectory(clients or (_client(),)), None)
+
+    def test_admits(self) -> None:
+        """Bearer, x-api-key and Basic let the same client in, and the layer leaves no trace in the answer."""
+        basic = b64encode(f"alice:{_TOKEN}".encode())
+        for fields in (
+            b"Authorization: Bearer %b\r\n" % _TOKEN.encode(),
+            b"authorization: bearer %b\r\n" % _TOKEN.encode(),
+            b"x-api-key: %b\r\n" % _TOKEN.encode(),
+            b"Authorization: Basic %b\r\n" % basic,
+        ):
+            answer = self._ask(self._store(), fields)
+            self.assertEqual((answer.status, answer.body), (200, b"alice"))
+            self.assertEqual(answer.all(b"www-authenticate"), [])
+        self.assertEqual(self.notes.refused, [])
+
+    def test_refuses(self) -> None:
+        """No, wrong, malformed, doubled and expired credentials: each its status and code; nobody reaches the leaf."""
+        bearer = b"Authorization: Bearer %b\r\n" % _TOKEN.encode()
+        expired = self._store(_client(expires=_NOW))
+        cases = [
+            (self._store(), b"", 401, b"missing_api_key", "missing"),
+            (self._store(), b"Authorization: Bearer hgw_%b\r\n" % (b"x" * 43), 401, b"invalid_api_key", "unknown"),
+            (self._store(), b"Authorization: Digest abc\r\n", 400, b"invalid_credential", "malformed"),
+            (self._store(), bearer * 2, 400, b"invalid_credential", "malformed"),
+            (self._store(), bearer + b"x-api-key: other\r\n", 400, b"invalid_credential", "malformed"),
+            (expired, bearer, 401, b"expired_api_key", "expired"),
+        ]
+        for store, fields, status, code, reason in cases:
+            answer = self._ask(store, fields)
+            self.assertEqual(answer.status, status, fields)
+            self.assertIn(code, answer.body)
+            self.assertNotIn(_TOKEN.encode(), answer.body)
+            self.assertEqual(bool(answer.all(b"www-authenticate")), status == 401)
+            self.assertEqual(self.leaf.asked, [])
+            self.assertEqual(self.notes.refused.pop(), reason)
+
+    def test_basic_of_another(self) -> None:
+        """A token under another's name is nobody's."""
+        basic = b64encode(f"bob:{_TOKEN}".encode())
+        self.assertEqual(self._ask(self._store(), b"Authorization: Basic %b\r\n" % basic).status, 401)
+
+    def test_role(self) -> None:
+        """A known client whose role is too low is told so."""
+        answer = self._ask(self._store(), b"x-api-key: %b\r\n" % _TOKEN.encode(), role=Role.ADMIN)
+        self.assertEqual((answer.status, self.notes.refused), (403, ["role"]))
+        self.assertIn(b"insufficient_role", answer.body)
+
+    def test_suspended(self) -> None:
+        """A suspended client is refused at its next request."""
+        store = self._store()
+        store.suspend("alice")
+        answer = self._ask(store, b"x-api-key: %b\r\n" % _TOKEN.encode())
+        self.assertEqual((answer.status, self.notes.refused), (403, ["suspended"]))
+
+    def test_anonymous(self) -> None:
+        """The anonymous client is who presents nothing; a wrong credential is not forgiven."""
+        store = ClientStore(ClientDirectory(()), anonymous_client(Role.USER))
+        self.assertEqual(self._ask(store, b"").body, b"anonymous")
+        self.assertEqual(self._ask(store, b"x-api-key: hgw_%b\r\n" % (b"x" * 43)).status, 401)
+
+    def test_dialect(self) -> None:
+        """The refusal is in the caller's dialect."""
+        self.assertIn(b'"type":"error"', self._ask(self._store(), b"", path=b"/v1/messages").body)
+
+    def test_before_the_body(self) -> None:
+        """A refused upload is not asked for: no 100 Continue, and the connection is not kept for it."""
+        guard = Guard(Leaf(lambda request: b""), self._store(), Role.USER, _NOW.timestamp, self.notes)
+        caller = Door(guard).call()
+        caller.send(b"POST /v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\nExpect: 100-continue\r\n\r\n")
+        self.assertNotIn(b"100 Continue", caller.received)
+        answer = caller.answer(b"POST")
+        self.assertEqual((answer.status, answer.one(b"connection")), (401, b"close"))

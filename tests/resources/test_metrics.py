@@ -1,0 +1,43 @@
+"""`/metrics`: the registry, in the form the scraper prefers."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as read_text
+from twisted.trial.unittest import SynchronousTestCase
+
+from hadesgw.resources.metrics import Metrics
+from tests.wire.answers import Answer
+from tests.wire.door import Door
+
+
+class MetricsTests(SynchronousTestCase):
+    """Both forms can be read back."""
+
+    def _scrape(self, accept: bytes, method: bytes = b"GET") -> Answer:
+        registry = CollectorRegistry()
+        Counter("sheep", "Counted.", registry=registry).inc(3)
+        caller = Door(Metrics(registry)).call()
+        caller.send(b"%b /metrics HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (method, accept))
+        return caller.answer(method)
+
+    def test_text(self) -> None:
+        """Without a preference it is Prometheus' text."""
+        answer = self._scrape(b"")
+        self.assertTrue(answer.one(b"content-type").startswith(b"text/plain"))
+        samples = [sample for family in read_text(answer.body.decode()) for sample in family.samples]
+        self.assertIn(("sheep_total", 3.0), [(sample.name, sample.value) for sample in samples])
+
+    def test_openmetrics(self) -> None:
+        """A scraper that asks for OpenMetrics gets it, with its end mark."""
+        answer = self._scrape(b"Accept: application/openmetrics-text; version=1.0.0\r\n")
+        self.assertTrue(answer.one(b"content-type").startswith(b"application/openmetrics-text"))
+        self.assertTrue(answer.body.endswith(b"# EOF\n"))
+        self.assertEqual([family.name for family in read_openmetrics(answer.body.decode())], ["sheep"])
+
+    def test_methods(self) -> None:
+        """HEAD answers without a body; POST is not allowed."""
+        self.assertEqual((self._scrape(b"", b"HEAD").status, self._scrape(b"", b"HEAD").body), (200, b""))
+        refused = self._scrape(b"Content-Length: 0\r\n", b"POST")
+        self.assertEqual((refused.status, refused.one(b"allow")), (405, b"GET, HEAD"))

@@ -1,0 +1,149 @@
+"""The meters: what is counted, under which labels, and how few series that makes."""
+
+from __future__ import annotations
+
+import random
+
+from prometheus_client import CollectorRegistry
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from hadesgw import __version__
+from hadesgw.http.site import Request
+from hadesgw.interfaces import IGuardObserver, IMeter, IProxyObserver, IReadinessObserver, ISiteObserver
+from hadesgw.policy import refusals
+from hadesgw.telemetry.log import Log, Sink
+from hadesgw.telemetry.meters import Meters
+from hadesgw.telemetry.witness import Witness
+from tests.wire.door import Caller, Door, Leaf, hold
+
+
+class MetersTests(SynchronousTestCase):
+    """Each meter moves when it should, and only then."""
+
+    def setUp(self) -> None:
+        self.registry = CollectorRegistry()
+        self.meters = Meters(self.registry)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+    def _serve(self, leaf: Leaf) -> Caller:
+        def metered(request: Request) -> bytes | int:
+            request.record.route = "/v1/chat/completions"
+            request.record.client = "alice"
+            self.meters.begun()
+            request.at_end(lambda done: self.meters.finished(request, done, request.record.started + 0.5))
+            return leaf.render(request)
+
+        return Door(Leaf(metered)).call().send(b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+
+    def test_interfaces(self) -> None:
+        """It is the meter and every observer."""
+        for interface in (IMeter, IGuardObserver, ISiteObserver, IProxyObserver, IReadinessObserver):
+            verifyObject(interface, self.meters)
+        self.assertEqual(self.value("hades_codex_build_info", version=__version__), 1)
+
+    def test_answered(self) -> None:
+        """One request, its latency and its first byte."""
+        self._serve(Leaf(lambda request: b"x"))
+        labels = {"route": "/v1/chat/completions", "method": "POST", "status": "200", "client": "alice"}
+        self.assertEqual(self.value("hades_codex_requests_total", **labels), 1)
+        route = {"route": "/v1/chat/completions"}
+        self.assertEqual(self.value("hades_codex_request_latency_ms_sum", **route), 500)
+        self.assertEqual(self.value("hades_codex_first_byte_ms_count", **route), 1)
+        self.assertIsNone(self.value("hades_codex_stream_bytes_total", **route))
+        self.assertEqual(self.value("hades_codex_in_flight"), 0)
+
+    def test_streamed(self) -> None:
+        """A stream's bytes and duration are counted beside."""
+
+        def stream(request: Request) -> bytes:
+            request.record.stream = True
+            return b"data: x\n\n"
+
+        self._serve(Leaf(stream))
+        route = {"route": "/v1/chat/completions"}
+        self.assertEqual(self.value("hades_codex_stream_bytes_total", **route), 9)
+        self.assertEqual(self.value("hades_codex_stream_duration_ms_count", **route), 1)
+
+    def test_refused(self) -> None:
+        """A refusal counts by reason and by code."""
+        self._serve(Leaf(lambda request: request.refuse(refusals.UPSTREAM_SILENT)))
+        self.assertEqual(self.value("hades_codex_refusals_total", reason="upstream_silent"), 1)
+        self.assertEqual(self.value("hades_codex_errors_total", code="upstream_timeout"), 1)
+
+    def test_left(self) -> None:
+        """A client that left is status 499, and no error of ours."""
+
+        def wait(request: Request) -> int:
+            request.at_end(lambda done: None)
+            request.record.reason = "client_left"
+            return hold(request)
+
+        self._serve(Leaf(wait)).leave()
+        labels = {"route": "/v1/chat/completions", "method": "POST", "status": "499", "client": "alice"}
+        self.assertEqual(self.value("hades_codex_requests_total", **labels), 1)
+        self.assertIsNone(self.value("hades_codex_errors_total", code="499"))
+
+    def test_observers(self) -> None:
+        """What observers are told is counted."""
+        self.meters.connections(3)
+        self.meters.ids_replaced([b"X-Request-ID"])
+        self.meters.correlation_missing()
+        self.meters.correlation_mismatch(b"x-request-id")
+        self.meters.upstream_abandoned()
+        self.meters.upstream_probed("vllm", True)
+        self.meters.credential_refused("expired")
+        self.meters.lines_dropped(4)
+        self.assertEqual(self.value("hades_codex_connections"), 3)
+        self.assertEqual(self.value("hades_codex_replaced_ids_total", header="x-request-id"), 1)
+        self.assertEqual(self.value("hades_codex_missing_correlation_total"), 1)
+        self.assertEqual(self.value("hades_codex_correlation_mismatches_total", header="x-request-id"), 1)
+        self.assertEqual(self.value("hades_codex_upstream_aborts_total"), 1)
+        self.assertEqual(self.value("hades_codex_upstream_up", upstream="vllm"), 1)
+        self.assertEqual(self.value("hades_codex_auth_failures_total", reason="expired"), 1)
+        self.assertEqual(self.value("hades_codex_log_dropped_total"), 4)
+
+    def test_bounded(self) -> None:
+        """Ten thousand requests for random paths make no more series than ten."""
+        rng = random.Random(1)
+        door = Door(Leaf(lambda request: request.refuse(refusals.NOT_FOUND)))
+        inner = door.site.resource
+
+        def metered(request: Request) -> bytes | int:
+            request.record.route = "/v1"
+            self.meters.begun()
+            request.at_end(lambda done: self.meters.finished(request, done, request.record.started))
+            answer: bytes | int = inner.render(request)
+            return answer
+
+        door.site.resource = Leaf(metered)
+        before = sum(len(family.samples) for family in self.registry.collect())
+        caller = door.call()
+        for _ in range(2_000):
+            path = b"/%x" % rng.getrandbits(64)
+            caller.send(b"%b %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (rng.choice([b"GET", b"PUT", b"HEAD"]), path))
+        after = sum(len(family.samples) for family in self.registry.collect())
+        self.assertLess(after - before, 60)  # three methods, one error, one refusal, two histograms of 20
+
+
+class WitnessTests(SynchronousTestCase):
+    """What the site sees reaches both meters and log."""
+
+    def test_told(self) -> None:
+        """An early refusal is counted and written; a missing id is an error in the log."""
+        registry = CollectorRegistry()
+        written: list[bytes] = []
+        sink = Sink(-1)
+        sink.write = written.append  # type: ignore[method-assign]
+        witness = Witness(Meters(registry), Log(sink, lambda: 0.0, text=False, level="info"))
+        verifyObject(ISiteObserver, witness)
+        witness.connections(1)
+        witness.ids_replaced([b"x"])
+        witness.refused_early(refusals.BAD_HOST, b"a", b"b")
+        witness.correlation_missing()
+        self.assertEqual(registry.get_sample_value("hades_codex_refusals_total", {"reason": "bad_host"}), 1)
+        self.assertEqual(registry.get_sample_value("hades_codex_missing_correlation_total"), 1)
+        self.assertEqual(len(written), 2)
+        self.assertIn(b'"level":"error"', written[1])

@@ -1,0 +1,155 @@
+"""The tree: what is refused at start, and which resource owns which path."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+
+from hadesgw.config import Config, ConfigError, parse
+from hadesgw.http.agent import Agent
+from hadesgw.http.site import Request
+from hadesgw.policy.credentials import ClientDirectory, ClientStore
+from hadesgw.telemetry.log import Log, Sink
+from hadesgw.telemetry.meters import Meters
+from hadesgw.tree import LAYERS, LEAVES, Parts, PathTable, build_tree, check_tree
+from tests.wire.door import Door, Leaf
+
+_UPSTREAM = '[[upstream]]\nname = "vllm"\nsocket = "/run/vllm.sock"\nmodels = ["m"]\n'
+
+
+def _config(tree: str) -> Config:
+    return parse(f"{_UPSTREAM}[tree]\n{tree}\n", "test.toml", Path("/nowhere"))
+
+
+class CheckTests(SynchronousTestCase):
+    """A tree that cannot work is refused with one line that names the file, the path and what was expected."""
+
+    def _refused(self, tree: str) -> str:
+        line = str(self.assertRaises(ConfigError, check_tree, _config(tree)))
+        self.assertNotIn("\n", line)
+        return line
+
+    def test_unknown_layer(self) -> None:
+        """A layer nobody knows is named, with those that are known."""
+        line = self._refused('"/v1" = ["gaurd", "proxy"]')
+        self.assertIn('test.toml: tree."/v1"', line)
+        self.assertIn("'gaurd'", line)
+        self.assertIn("guard", line)
+
+    def test_leaf_not_last(self) -> None:
+        """What answers itself cannot have anything behind it."""
+        self.assertIn("'proxy' to be the last", self._refused('"/v1" = ["proxy", "guard", "health"]'))
+
+    def test_no_leaf(self) -> None:
+        """Something must answer."""
+        self.assertIn("a leaf as the last layer", self._refused('"/v1" = ["metered", "guard"]'))
+
+    def test_layer_twice(self) -> None:
+        """A layer that is there twice was a slip of the pen."""
+        line = str(self.assertRaises(ConfigError, _config, '"/v1" = ["guard", "guard", "proxy"]'))
+        self.assertIn('tree."/v1"[1]', line)
+
+    def test_unreachable(self) -> None:
+        """A proxy where none of its routes lies could never be reached."""
+        self.assertIn("can be reached", self._refused('"/api" = ["guard", "proxy"]'))
+
+    def test_good(self) -> None:
+        """The built-in tree passes, and so does a proxy at the root."""
+        check_tree(Config())
+        check_tree(_config('"/" = ["guard", "proxy"]'))
+        check_tree(_config('"/v1/chat" = ["guard", "proxy"]'))
+
+
+class PathTableTests(SynchronousTestCase):
+    """A path owns itself and what is below it, by whole segments of raw bytes."""
+
+    def _owner(self, path: bytes, *owned: bytes) -> bytes:
+        def leaf(name: bytes) -> Leaf:
+            return Leaf(lambda request: b"%b %r %r" % (name, request.prepath, request.postpath))
+
+        caller = Door(PathTable({name: leaf(name) for name in owned})).call()
+        caller.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+        answer = caller.answer(b"GET")
+        return answer.body if answer.status == 200 else b"%d" % answer.status
+
+    def test_longest_prefix(self) -> None:
+        """The longest configured path decides, and what it does not own is left for it."""
+        self.assertEqual(self._owner(b"/v1/chat/completions", b"/", b"/v1"), b"/v1 [b'v1'] [b'chat', b'completions']")
+        self.assertEqual(self._owner(b"/v1/chat/x", b"/v1", b"/v1/chat"), b"/v1/chat [b'v1', b'chat'] [b'x']")
+        self.assertEqual(self._owner(b"/v1", b"/v1"), b"/v1 [b'v1'] []")
+
+    def test_whole_segments(self) -> None:
+        """A prefix that ends inside a segment is none."""
+        self.assertEqual(self._owner(b"/v1x", b"/v1"), b"404")
+        self.assertEqual(self._owner(b"/healthz.bak", b"/healthz"), b"404")
+
+    def test_raw_bytes(self) -> None:
+        """Another spelling of a path is another path: nothing is decoded, collapsed or folded."""
+        for spelling in (b"/%761/models", b"/V1/models", b"//v1/models", b"/./v1/models", b"/x/../v1/models", b"/v1;a=b"):
+            self.assertEqual(self._owner(spelling, b"/v1"), b"404", spelling)
+
+    def test_root(self) -> None:
+        """The root owns what nobody else does."""
+        self.assertEqual(self._owner(b"/favicon.ico", b"/", b"/v1"), b"/ [] [b'favicon.ico']")
+        self.assertEqual(self._owner(b"/", b"/"), b"/ [] [b'']")
+
+    def test_nothing(self) -> None:
+        """Where nobody is, the answer is a 404 in JSON, with ids."""
+        caller = Door(PathTable({})).call()
+        caller.send(b"POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+        answer = caller.answer(b"POST")
+        self.assertEqual((answer.status, answer.one(b"content-type")), (404, b"application/json"))
+        self.assertTrue(answer.one(b"x-request-id"))
+
+    def test_ordinary_resources(self) -> None:
+        """Any Twisted resource can be a leaf, and finds its children by what is left of the path."""
+
+        class Child(Resource):
+            isLeaf = True
+
+            def render_GET(self, request: Request) -> bytes:
+                return b"child"
+
+        parent = Resource()
+        parent.putChild(b"child", Child())
+        caller = Door(PathTable({b"/files": parent})).call()
+        caller.send(b"GET /files/child HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.assertEqual(caller.answer(b"GET").body, b"child")
+
+
+class BuildTests(SynchronousTestCase):
+    """Every name that the check knows can be built."""
+
+    def test_every_layer(self) -> None:
+        """All layers around all leaves: a resource comes out, and the guard is in front."""
+        clock = Clock()
+        registry = CollectorRegistry()
+        config = parse(_UPSTREAM, "test.toml", Path("/nowhere"))
+        agent = Agent(
+            "vllm",
+            clock,
+            None,  # type: ignore[arg-type]
+            random=lambda: 0.5,
+            connect_seconds=1,
+            first_byte_seconds=1,
+            head_limit=1024,
+        )
+        parts = Parts(
+            config=config,
+            clock=clock,
+            wall=time.time,
+            clients=ClientStore(ClientDirectory(()), None),
+            upstreams=[agent],
+            meters=Meters(registry),
+            registry=registry,
+            log=Log(Sink(2), time.time, text=False, level="critical"),
+        )
+        self.assertTrue(LAYERS and LEAVES)
+        caller = Door(build_tree(parts)).call()
+        caller.send(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.assertEqual(caller.answer(b"GET").status, 401)
