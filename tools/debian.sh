@@ -6,9 +6,9 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
 
 missing=()
-while read -r package command _; do
+while read -r package sign _; do
     [[ -z $package || $package == \#* ]] && continue
-    command -v "$command" >/dev/null || missing+=("$package")
+    command -v "$sign" >/dev/null || [[ -e $sign ]] || missing+=("$package")
 done <requirements/debian.txt
 ((${#missing[@]})) || exit 0
 
