@@ -40,6 +40,8 @@ from hadesgw.policy.refusals import Refusal, Refused
 if TYPE_CHECKING:
     from hadesgw.http.site import Request, Site
 
+SERVER = b"hadesgw"
+"""The `Server` field of answers that are ours."""
 READ_AHEAD_BYTES = 64 * 1024
 """How much a client may pipeline behind the request in flight before reading is paused."""
 LINGER_SECONDS = 2.0
@@ -219,6 +221,7 @@ class Channel(Protocol):
         """Answer for a request that never became one."""
         body = error_body(refusal, Dialect.OPENAI)
         fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        fields += [(b"date", self.site.date()), (b"server", SERVER)]
         if refusal.retry_after is not None:
             fields.append((b"retry-after", b"%d" % refusal.retry_after))
         self._persistent = False

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from hadesgw.config import Timeouts
 from hadesgw.http.body import MemoryShare
-from hadesgw.http.channel import Channel, HalfClosingChannel
+from hadesgw.http.channel import SERVER, Channel, HalfClosingChannel
 from hadesgw.http.framing import AllowedHosts, Fields, HeadLimits, RequestHead
 from hadesgw.interfaces import IGatewayRequest, ISiteObserver, Record
 from hadesgw.policy import refusals
@@ -29,7 +29,6 @@ from hadesgw.policy.dialects import dialect_of, error_body
 from hadesgw.policy.refusals import Refusal
 
 PHRASES = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
-_SERVER = b"hadesgw"
 
 
 @implementer(IGatewayRequest)
@@ -242,7 +241,7 @@ class Request(server.Request):
         if b"date" not in present:
             fields.append((b"date", site.date()))
         if b"server" not in present:
-            fields.append((b"server", _SERVER))
+            fields.append((b"server", SERVER))
         return channel.head_bytes(self.code, self.code_message, fields, self.correlation)
 
 
