@@ -73,7 +73,7 @@ def tokenized(document: dict[str, Any], house: House) -> dict[str, Any]:
 
     :raises Refusal: as vLLM would refuse it.
     """
-    refusal.check(document, _TOKENIZE_FIELDS, () if "messages" in document else ("prompt",))
+    refusal.check(document, _TOKENIZE_FIELDS, ("prompt",) if document.get("messages") is None else ())
     model_of(document, house)
     if document.get("messages") is None:
         text = document["prompt"]
@@ -118,9 +118,7 @@ def _vector(text: str, dimensions: int) -> list[float]:
     return [value / norm for value in vector]
 
 
-def embedded(
-    document: dict[str, Any], house: House, *, identity: str, created: int
-) -> tuple[dict[str, Any], int]:
+def embedded(document: dict[str, Any], house: House, *, identity: str, created: int) -> tuple[dict[str, Any], int]:
     """The answer of ``POST /v1/embeddings``, and how many tokens were read.
 
     :param identity: the answer's id without its prefix.

@@ -96,9 +96,7 @@ def _fields(schema: dict[str, Any], prompt: str, depth: int) -> dict[str, object
     if not isinstance(properties, dict):
         return {}
     required = schema.get("required")
-    wanted = [
-        name for name in properties if not isinstance(required, list) or not required or name in required
-    ]
+    wanted = [name for name in properties if not isinstance(required, list) or not required or name in required]
     return {name: _value(name, properties[name], prompt, depth) for name in wanted}
 
 

@@ -16,16 +16,32 @@ from tests.demo.playing import Playhouse
 
 HOUSE = House(("m",), 500)
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"properties": {"at": {"enum": ["sky"]}}}}}]
-VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 600) | st.floats(allow_nan=False) | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["role", "content", "type", "text", "function", "name", "tool_calls", "arguments"]),
-        inner,
-        max_size=4,
-    ),
-    max_leaves=12,
+KEYS = ("role", "content", "type", "text", "function", "name", "tool_calls", "output", "input", "arguments")
+SCALARS: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        None,
+        True,
+        False,
+        -1,
+        0,
+        1,
+        7,
+        600,
+        0.5,
+        2.0,
+        "",
+        "x",
+        "3",
+        "tool",
+        "text",
+        "function_call",
+        "tool_use",
+        "required",
+    ]
 )
+OBJECTS = st.dictionaries(st.sampled_from(KEYS), SCALARS, max_size=3)
+TURNS = st.dictionaries(st.sampled_from(KEYS), SCALARS | OBJECTS | st.lists(SCALARS | OBJECTS, max_size=2), max_size=3)
+VALUES: st.SearchStrategy[Any] = SCALARS | TURNS | st.lists(SCALARS | TURNS, max_size=3)
 
 
 class ReadingTests(SynchronousTestCase):

@@ -25,17 +25,19 @@ class CompletionTests(SynchronousTestCase):
     def test_prompts_have_four_forms(self) -> None:
         """A text, token ids, or a list of either."""
         ids = tokenizer.encode("Once")
-        for prompt, texts in (
+        forms: list[tuple[object, list[str]]] = [
             ("Once", ["Once"]),
             (ids, ["Once"]),
             (["Once", "upon"], ["Once", "upon"]),
             ([ids, ids], ["Once", "Once"]),
-        ):
+        ]
+        for prompt, texts in forms:
             self.assertEqual(completions.prompts({"prompt": prompt}), texts)
 
     def test_other_prompts_are_refused(self) -> None:
         """Empty lists, mixtures, ids that no token has."""
-        for prompt in ([], ["x", 1], [True], [[1], "x"], {}, [-1], [tokenizer.VOCABULARY]):
+        others: list[object] = [[], ["x", 1], [True], [[1], "x"], {}, [-1], [tokenizer.VOCABULARY]]
+        for prompt in others:
             self.assertRaises(Refusal, completions.prompts, {"prompt": prompt})
 
     @given(st.dictionaries(st.sampled_from([*completions.FIELDS, "suffix"]), VALUES, max_size=7))

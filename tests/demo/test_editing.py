@@ -158,7 +158,7 @@ class FileTests(SynchronousTestCase):
 
     def test_a_greeting_is_only_text(self) -> None:
         """Neither Python nor a shell is made to run it."""
-        greeting = "$(echo bad) \"); import os #"
+        greeting = '$(echo bad) "); import os #'
         with TemporaryDirectory() as folder:
             for name, program in (("x.py", sys.executable), ("x.sh", "/bin/sh")):
                 path = Path(folder) / name

@@ -78,9 +78,9 @@ class ReadingTests(SynchronousTestCase):
             self.assertEqual(self.assertRaises(Refusal, messages.read, document, HOUSE).param, param)
 
     @given(
-        st.dictionaries(
-            st.sampled_from([*messages.FIELDS, "tool_choice"]), VALUES, max_size=8
-        ).map(lambda document: {"model": "m", "max_tokens": 5, **document})
+        st.dictionaries(st.sampled_from([*messages.FIELDS, "tool_choice"]), VALUES, max_size=8).map(
+            lambda document: {"model": "m", "max_tokens": 5, **document}
+        )
     )
     def test_any_document_is_read_or_refused(self, document: dict[str, Any]) -> None:
         """There is no third outcome, for the answer as for the count."""

@@ -46,7 +46,9 @@ class RoomTests(SynchronousTestCase):
     def test_a_prompt_is_measured_with_its_template(self) -> None:
         """And no further than needed."""
         turns = (Message("user", "Hi"),)
-        self.assertEqual(order.measured(HOUSE, turns, ()), len(tokenizer.encode(tokenizer.template(turns, (), ask=True))))
+        self.assertEqual(
+            order.measured(HOUSE, turns, ()), len(tokenizer.encode(tokenizer.template(turns, (), ask=True)))
+        )
         self.assertEqual(order.measured(HOUSE, (Message("user", "a " * 5000),), ()), 101)
 
 
@@ -55,7 +57,10 @@ class FieldTests(SynchronousTestCase):
 
     def test_the_model_must_be_served(self) -> None:
         """None is the first one."""
-        self.assertEqual([order.model_of(doc, HOUSE) for doc in ({}, {"model": None}, {"model": "second"})], ["first", "first", "second"])
+        self.assertEqual(
+            [order.model_of(doc, HOUSE) for doc in ({}, {"model": None}, {"model": "second"})],
+            ["first", "first", "second"],
+        )
         self.assertEqual(self.assertRaises(Refusal, order.model_of, {"model": "third"}, HOUSE).status, 404)
 
     def test_sampling_stays_in_its_ranges(self) -> None:

@@ -18,7 +18,8 @@ class BodyTests(SynchronousTestCase):
     """From bytes to a JSON object."""
 
     def refused(self, body: bytes, content_type: str = JSON) -> Refusal:
-        return self.assertRaises(Refusal, refusal.decode, body, content_type)
+        refused: Refusal = self.assertRaises(Refusal, refusal.decode, body, content_type)
+        return refused
 
     def test_an_object_is_read(self) -> None:
         """In raw UTF-8 or with escapes, whatever the parameters of the media type."""
@@ -94,7 +95,7 @@ class FieldTests(SynchronousTestCase):
     def test_every_wrong_field_is_listed(self) -> None:
         """In the order of the schema; the param is the first one's place."""
         fields = {"a": refusal.an_integer, "b": refusal.a_string, "c": refusal.a_list}
-        document = {"a": "x", "b": None, "c": {}}
+        document: dict[str, object] = {"a": "x", "b": None, "c": {}}
         refused = self.assertRaises(Refusal, refusal.check, document, fields, ("b",))
         self.assertTrue(refused.message.startswith("3 validation errors:\n  {'type': 'int_parsing', 'loc': 'body.a'"))
         self.assertIn("'loc': 'body.b', 'msg': 'Field required', 'input': '<dict of 3 items>'", refused.message)

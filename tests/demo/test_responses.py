@@ -108,9 +108,7 @@ class WritingTests(SynchronousTestCase):
             "output_item.done",
         ]
         begun, done = ["created", "in_progress"], ["completed"]
-        self.assertEqual(
-            kinds(respond("rehearse: reason", stream=True)), [*begun, *thought, *message, *closing, *done]
-        )
+        self.assertEqual(kinds(respond("rehearse: reason", stream=True)), [*begun, *thought, *message, *closing, *done])
         self.assertEqual(
             kinds(respond("rehearse: tools-parallel", stream=True)),
             [*begun, *message, *closing, *call * 3, *done],

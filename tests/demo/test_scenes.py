@@ -57,7 +57,9 @@ class SceneTests(SynchronousTestCase):
         self.assertEqual(play("tool").calls[0].name, "get_weather")
         self.assertEqual([call.name for call in play("tool", "leap!", LOOK, LEAP).calls], ["leap"])
         self.assertEqual([call.name for call in play("tool-fragments", "x", LOOK).calls], ["look"])
-        self.assertEqual([call.name for call in play("tools-parallel", "x", LOOK, LEAP).calls], ["look", "leap", "look"])
+        self.assertEqual(
+            [call.name for call in play("tools-parallel", "x", LOOK, LEAP).calls], ["look", "leap", "look"]
+        )
         self.assertEqual(len(play("tools-parallel").calls), 3)
 
     def test_whole_and_fragmented_arguments(self) -> None:

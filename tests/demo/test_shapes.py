@@ -70,9 +70,7 @@ class ShapeTests(SynchronousTestCase):
         document = asked.get("document")
         text = asked.get("text", "") if document is None else json.dumps(document)
         text = text.replace("WORDS", "word " * 3000)
-        answered, _ = Playhouse().exchange(
-            asked["method"], asked["path"], text.encode(), asked.get("fields")
-        )
+        answered, _ = Playhouse().exchange(asked["method"], asked["path"], text.encode(), asked.get("fields"))
         return answered
 
     def test_heads_are_the_same(self) -> None:

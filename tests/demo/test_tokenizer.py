@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hadesgw.demo import tokenizer
 from hadesgw.demo.conversation import Call, Message, Tool
 
-TEXTS = st.text(alphabet=st.characters(exclude_categories=("Cs",))) | st.text("a _1!\n <|>é你😀", max_size=60)
+TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"])) | st.text("a _1!\n <|>é你😀", max_size=60)
 
 
 class TokenizerTests(SynchronousTestCase):
@@ -46,7 +46,9 @@ class TokenizerTests(SynchronousTestCase):
 
     def test_words_take_their_blank(self) -> None:
         """A blank belongs to the word behind it, other blanks stand alone, long words are cut."""
-        self.assertEqual(list(tokenizer.pieces("one two  three\n\nfour")), ["one", " two", " ", " three", "\n\n", "four"])
+        self.assertEqual(
+            list(tokenizer.pieces("one two  three\n\nfour")), ["one", " two", " ", " three", "\n\n", "four"]
+        )
         self.assertEqual(list(tokenizer.pieces("rehearsals")), ["rehear", "sals"])
         self.assertEqual(list(tokenizer.pieces("你好吗x")), ["你好", "吗x"])
 

@@ -109,9 +109,13 @@ class ArgumentTests(SynchronousTestCase):
     @given(
         st.recursive(
             st.none() | st.integers() | st.text(max_size=8) | st.sampled_from(["object", "array", "integer"]),
-            lambda inner: st.lists(inner, max_size=3)
-            | st.dictionaries(
-                st.sampled_from(["type", "properties", "items", "enum", "required", "minimum", "x"]), inner, max_size=4
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(["type", "properties", "items", "enum", "required", "minimum", "x"]),
+                    inner,
+                    max_size=4,
+                )
             ),
             max_leaves=20,
         )
