@@ -40,12 +40,8 @@ class _Parent(Protocol):
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m hadesgw.demo", description="Serve hadesgw's rehearsal model."
-    )
-    parser.add_argument(
-        "--socket", required=True, type=Path, metavar="PATH", help="the UNIX socket to serve on"
-    )
+    parser = argparse.ArgumentParser(prog="python -m hadesgw.demo", description="Serve hadesgw's rehearsal model.")
+    parser.add_argument("--socket", required=True, type=Path, metavar="PATH", help="the UNIX socket to serve on")
     parser.add_argument(
         "--model",
         nargs="+",
@@ -53,12 +49,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         metavar="NAME",
         help="the names it answers to, the first by default",
     )
-    parser.add_argument(
-        "--script", type=Path, metavar="FILE", help="rules in TOML, tried before the built-in ones"
-    )
-    parser.add_argument(
-        "--tokens-per-second", type=float, default=50.0, metavar="N", help="0 is unpaced; default 50"
-    )
+    parser.add_argument("--script", type=Path, metavar="FILE", help="rules in TOML, tried before the built-in ones")
+    parser.add_argument("--tokens-per-second", type=float, default=50.0, metavar="N", help="0 is unpaced; default 50")
     parser.add_argument("--context-tokens", type=int, default=8192, metavar="N", help="default 8192")
     parser.add_argument("--until-stdin-closes", action="store_true", help="stop at the end of standard input")
     options = parser.parse_args(arguments)

@@ -166,9 +166,7 @@ def _grouped(pieces: Iterable[Piece], size: int, *, whole_arguments: bool) -> It
     """Neighbours of one kind joined, `size` tokens at a time, or a call's arguments all together."""
     held: Piece | None = None
     for piece in pieces:
-        alike = (
-            held is not None and (held.kind, held.call) == (piece.kind, piece.call) and piece.kind != "call"
-        )
+        alike = held is not None and (held.kind, held.call) == (piece.kind, piece.call) and piece.kind != "call"
         most = tokenizer.VOCABULARY if whole_arguments and piece.kind == "arguments" else size
         if held is not None and alike and held.tokens + piece.tokens <= most:
             held = Piece(piece.kind, held.text + piece.text, piece.call, held.tokens + piece.tokens)

@@ -46,19 +46,13 @@ def read_messages(document: Mapping[str, Any], house: House) -> tuple[Message, .
         text = text_of(message.get("content"), f"body.messages.{index}.content", house)
         calls = message.get("tool_calls")
         functions = (
-            [call.get("function") for call in calls if isinstance(call, dict)]
-            if isinstance(calls, list)
-            else []
+            [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
         )
-        made = [
-            call_from(each.get("name"), each.get("arguments")) for each in functions if isinstance(each, dict)
-        ]
+        made = [call_from(each.get("name"), each.get("arguments")) for each in functions if isinstance(each, dict)]
         role = str(message.get("role") or "user")
         read.append(Message("tool" if role == "function" else role, text, tuple(made)))
     if not read:
-        raise Refusal(
-            400, "Cannot apply chat template to an empty conversation. Provide at least one message."
-        )
+        raise Refusal(400, "Cannot apply chat template to an empty conversation. Provide at least one message.")
     return tuple(read)
 
 

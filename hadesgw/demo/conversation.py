@@ -103,9 +103,7 @@ class Conversation(msgspec.Struct, frozen=True):
     @property
     def system(self) -> str:
         """What the system and developer messages say, the middle left out."""
-        return _ends(
-            "\n".join(message.text for message in self.messages if message.role in ("system", "developer"))
-        )
+        return _ends("\n".join(message.text for message in self.messages if message.role in ("system", "developer")))
 
     def tool(self, name: str) -> Tool | None:
         """The offered tool of that name."""

@@ -32,9 +32,7 @@ _EDITS: Final = re.compile(
     r"\b(?:create|write|make|add|generate|build|edit|change|fix|update|append|modify|improve|document|comment)\b",
     re.IGNORECASE,
 )
-_SUFFIXES: Final = (
-    "py|js|mjs|ts|tsx|jsx|sh|md|txt|html|css|json|toml|yaml|yml|c|h|cc|cpp|rs|go|java|rb|php|sql|ini|cfg"
-)
+_SUFFIXES: Final = "py|js|mjs|ts|tsx|jsx|sh|md|txt|html|css|json|toml|yaml|yml|c|h|cc|cpp|rs|go|java|rb|php|sql|ini|cfg"
 # Segments begin with a letter or digit: not absolute, no "..", nothing hidden, nothing a shell would read.
 _PATH: Final = re.compile(
     rf"(?<![\w./-])((?:[A-Za-z0-9_][\w-]*/){{0,8}}[A-Za-z0-9_][\w-]*(?:\.[\w-]+)*\.(?:{_SUFFIXES}))(?![\w/])",
@@ -55,9 +53,7 @@ _REFUSED: Final = re.compile(r"\b(?:rejected|denied|declined|not permitted|faile
 _SHOWN: Final = "The file begins with:"
 _ABSENT: Final = "(there is no such file yet)"
 _NOTE: Final = "Written by hadesgw's rehearsal model, which is a script and no language model."
-_SLASHES: Final = frozenset(
-    ("js", "mjs", "ts", "tsx", "jsx", "c", "h", "cc", "cpp", "rs", "go", "java", "php")
-)
+_SLASHES: Final = frozenset(("js", "mjs", "ts", "tsx", "jsx", "c", "h", "cc", "cpp", "rs", "go", "java", "php"))
 _FENCES: Final = {
     "py": "python",
     "js": "javascript",
@@ -98,9 +94,7 @@ def wanted_edit(prompt: str) -> Edit | None:
     path = named.group(1) if named else language
     if path is None:
         return None
-    quoted = next(
-        (text for text in _QUOTED.findall(prompt) if text != path), "Hello from the rehearsal model"
-    )
+    quoted = next((text for text in _QUOTED.findall(prompt) if text != path), "Hello from the rehearsal model")
     return Edit(path, quoted)
 
 
@@ -128,9 +122,7 @@ def new_file(edit: Edit) -> str:
         "json": f'{{"greeting": {said}, "note": {json.dumps(_NOTE)}}}\n',
         "txt": f"{edit.greeting}\n\n{_NOTE}\n",
     }
-    return bodies.get(
-        edit.suffix, f"{_comment(edit.suffix, _NOTE)}\n{_comment(edit.suffix, edit.greeting)}\n"
-    )
+    return bodies.get(edit.suffix, f"{_comment(edit.suffix, _NOTE)}\n{_comment(edit.suffix, edit.greeting)}\n")
 
 
 def _patch(edit: Edit, first_line: str | None) -> str:
@@ -233,9 +225,7 @@ def next_step(conversation: Conversation) -> Answer | None:
 def _patched(conversation: Conversation, shell: Tool, edit: Edit, first_line: str | None) -> Answer:
     """The step that edits."""
     if edit.suffix == "json" and first_line is not None:
-        return Answer(
-            text=f"`{edit.path}` is JSON and takes no comment, so the rehearsal leaves it as it is."
-        )
+        return Answer(text=f"`{edit.path}` is JSON and takes no comment, so the rehearsal leaves it as it is.")
     call = _apply(conversation, shell, _patch(edit, first_line))
     return Answer(text=f"Now the patch to `{edit.path}`.", calls=(call,))
 

@@ -63,9 +63,7 @@ def read_messages(document: Mapping[str, Any], house: House) -> tuple[Message, .
             text = text_of(texts[0], loc, house) if texts else ""
             turns.append(Message(str(message.get("role") or "user"), text, calls))
     if not document["messages"]:
-        raise Refusal(
-            400, "Cannot apply chat template to an empty conversation. Provide at least one message."
-        )
+        raise Refusal(400, "Cannot apply chat template to an empty conversation. Provide at least one message.")
     return tuple(turns)
 
 
@@ -157,9 +155,7 @@ class Writer:
             content.append({"type": "text", "text": text})
         for call in generation.calls():
             identity = f"chatcmpl-tool-{self._reply.new_id()}"
-            content.append(
-                {"type": "tool_use", "id": identity, "name": call.name, "input": _input(call.arguments)}
-            )
+            content.append({"type": "tool_use", "id": identity, "name": call.name, "input": _input(call.arguments)})
         return {
             "id": self._reply.id,
             "type": "message",

@@ -160,9 +160,7 @@ class Performance:
             await self._send(writer.failure())
             return False
         finally:
-            if (
-                self._request.channel is not None
-            ):  # else the client left, and its connection with the producer
+            if self._request.channel is not None:  # else the client left, and its connection with the producer
                 self._request.unregisterProducer()
         return True
 

@@ -164,27 +164,17 @@ def an_integer(value: object, loc: str) -> dict[str, Any] | None:
 
 def a_boolean(value: object, loc: str) -> dict[str, Any] | None:
     """true or false."""
-    return (
-        None
-        if isinstance(value, bool)
-        else problem("bool_type", loc, "Input should be a valid boolean", value)
-    )
+    return None if isinstance(value, bool) else problem("bool_type", loc, "Input should be a valid boolean", value)
 
 
 def a_string(value: object, loc: str) -> dict[str, Any] | None:
     """A string."""
-    return (
-        None
-        if isinstance(value, str)
-        else problem("string_type", loc, "Input should be a valid string", value)
-    )
+    return None if isinstance(value, str) else problem("string_type", loc, "Input should be a valid string", value)
 
 
 def a_list(value: object, loc: str) -> dict[str, Any] | None:
     """An array."""
-    return (
-        None if isinstance(value, list) else problem("list_type", loc, "Input should be a valid list", value)
-    )
+    return None if isinstance(value, list) else problem("list_type", loc, "Input should be a valid list", value)
 
 
 def a_mapping(value: object, loc: str) -> dict[str, Any] | None:

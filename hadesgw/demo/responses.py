@@ -127,9 +127,7 @@ class Writer:
         self._item_id = self._call_id = self._text = ""
 
     # -- The response object
-    def _response(
-        self, status: str, output: list[dict[str, Any]], usage: dict[str, Any] | None
-    ) -> dict[str, Any]:
+    def _response(self, status: str, output: list[dict[str, Any]], usage: dict[str, Any] | None) -> dict[str, Any]:
         asked = self._order.document
         cut = status == "incomplete"
         has_tools = bool(self._order.conversation.tools)
@@ -242,9 +240,7 @@ class Writer:
         self._open, self._text = piece, ""
         prefix = {"text": "msg_", "reasoning": "rs_"}.get(piece.kind, "fc_")
         self._item_id, self._call_id = prefix + self._reply.new_id(), f"call_{self._reply.new_id()}"
-        added = self._event(
-            "response.output_item.added", item=self._item(done=False), output_index=len(self._done)
-        )
+        added = self._event("response.output_item.added", item=self._item(done=False), output_index=len(self._done))
         if piece.kind == "call":
             return [added]
         part = self._part(done=False)
@@ -256,9 +252,7 @@ class Writer:
             return []
         if self._open.kind == "call":
             arguments = {"arguments": self._text, "name": self._open.text}
-            events = [
-                self._event("response.function_call_arguments.done", **arguments, **self._here(part=False))
-            ]
+            events = [self._event("response.function_call_arguments.done", **arguments, **self._here(part=False))]
         else:
             said: dict[str, Any] = {"text": self._text}
             kind = "reasoning_text"
@@ -293,9 +287,7 @@ class Writer:
             return events
         self._text += piece.text
         if piece.kind == "arguments":
-            delta = self._event(
-                "response.function_call_arguments.delta", delta=piece.text, **self._here(part=False)
-            )
+            delta = self._event("response.function_call_arguments.delta", delta=piece.text, **self._here(part=False))
         elif piece.kind == "reasoning":
             delta = self._event("response.reasoning_text.delta", delta=piece.text, **self._here())
         else:

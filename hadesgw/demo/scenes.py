@@ -65,9 +65,7 @@ def plain(stage: Stage) -> Answer:
     edit = wanted_edit(stage.conversation.prompt)
     if edit is not None:
         block = f"{edit.path}\n```{edit.fence}\n{new_file(edit)}```"
-        return Answer(
-            text=f"I am the **rehearsal model**; this file is from my script, not from thought.\n\n{block}\n"
-        )
+        return Answer(text=f"I am the **rehearsal model**; this file is from my script, not from thought.\n\n{block}\n")
     return Answer(
         text="Hello! I am the **rehearsal model** of hadesgw. No language model runs here: my answers are a "
         f"script, the same every time.\n\nYour prompt begins with: “{words}”\n\n"

@@ -28,9 +28,7 @@ from hadesgw.demo.editing import next_step
 from hadesgw.demo.scenes import MEMORY_TOOLS, SCENES, Stage, memory_call, plain, scene
 from hadesgw.demo.toolcalls import call_of, fitting_tool
 
-_DIRECTIVE: Final = re.compile(
-    r"\brehearse:\s*([\w-]{1,40})((?:[ \t]+[a-z_]{1,40}=[\d.]{1,12})*)", re.IGNORECASE
-)
+_DIRECTIVE: Final = re.compile(r"\brehearse:\s*([\w-]{1,40})((?:[ \t]+[a-z_]{1,40}=[\d.]{1,12})*)", re.IGNORECASE)
 _QUOTED: Final = 600
 
 
@@ -138,9 +136,7 @@ def _with(answer: Answer, changes: Mapping[str, Any]) -> Answer:
 def _directed(stage: Stage, name: str, numbers: Mapping[str, float]) -> Answer:
     play = scene(name)
     if play is None:
-        return Answer(
-            text=f"I have no rehearsal of that name. I have: {', '.join((*SCENES, *MEMORY_TOOLS))}."
-        )
+        return Answer(text=f"I have no rehearsal of that name. I have: {', '.join((*SCENES, *MEMORY_TOOLS))}.")
     try:
         return _with(play(stage), numbers)
     except msgspec.ValidationError as error:
@@ -168,9 +164,7 @@ def _quoting(conversation: Conversation) -> Answer:
         "\n".join(f"> {line}" for line in result.strip()[:_QUOTED].splitlines()) or "> (nothing)"
         for result in conversation.results[-4:]
     )
-    return Answer(
-        text=f"The rehearsal model read the result of the tool:\n\n{quoted}\n\nNothing more is to be done."
-    )
+    return Answer(text=f"The rehearsal model read the result of the tool:\n\n{quoted}\n\nNothing more is to be done.")
 
 
 def _under_pressure(conversation: Conversation) -> bool:

@@ -70,11 +70,7 @@ def _document(request: Request) -> dict[str, Any]:
 
 def _varied(answer: Answer, choice: int) -> Answer:
     """The answer of one choice among several, told apart by its number."""
-    return (
-        answer
-        if choice == 0
-        else msgspec.structs.replace(answer, text=f"(choice {choice + 1}) {answer.text}")
-    )
+    return answer if choice == 0 else msgspec.structs.replace(answer, text=f"(choice {choice + 1}) {answer.text}")
 
 
 class Theatre(Resource):
@@ -176,12 +172,8 @@ class Theatre(Resource):
         """A browser asks whether it may; vLLM allows no origin unless told to."""
         asked = _field(request, b"access-control-request-headers")
         vary = ("Origin", "Method", "Headers", "Private-Network")
-        request.setHeader(
-            "vary", ", ".join([vary[0], *(f"Access-Control-Request-{name}" for name in vary[1:])])
-        )
-        request.setHeader(
-            "access-control-allow-methods", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY"
-        )
+        request.setHeader("vary", ", ".join([vary[0], *(f"Access-Control-Request-{name}" for name in vary[1:])]))
+        request.setHeader("access-control-allow-methods", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY")
         request.setHeader("access-control-max-age", "600")
         if asked:
             request.setHeader("access-control-allow-headers", asked)
@@ -207,9 +199,7 @@ class Theatre(Resource):
     async def _embed(self, request: Request) -> None:
         identity, created = _field(request, b"x-request-id") or self._new_id(), int(self._clock.seconds())
         try:
-            body, tokens = lookups.embedded(
-                _document(request), self._house, identity=identity, created=created
-            )
+            body, tokens = lookups.embedded(_document(request), self._house, identity=identity, created=created)
         except Refusal as refused:
             await self._refuse(request, refused, refused.body())
             return
@@ -276,9 +266,7 @@ class Theatre(Resource):
         finishes: list[str] = []
         try:
             alive = await (
-                self._stream(request, play, writer)
-                if order.stream
-                else self._whole(request, play, writer, dialect)
+                self._stream(request, play, writer) if order.stream else self._whole(request, play, writer, dialect)
             )
             finishes = [generation.finish for generation in generations] if alive else ["error"]
         except Cut:

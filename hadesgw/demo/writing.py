@@ -16,8 +16,7 @@ VERSION: Final = "0.32.0+rehearsal"
 ENGINE_MESSAGE: Final = "EngineCore encountered an issue. See stack trace (above) for the root cause."
 # vLLM writes this one object with blanks, unlike all others.
 ENGINE_DEATH: Final = (
-    f'{{"error": {{"message": "{ENGINE_MESSAGE}", '
-    '"type": "InternalServerError", "param": null, "code": 500}}'
+    f'{{"error": {{"message": "{ENGINE_MESSAGE}", "type": "InternalServerError", "param": null, "code": 500}}}}'
 )
 
 
