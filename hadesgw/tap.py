@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import sys
 import time
 from collections.abc import MutableMapping
@@ -13,7 +14,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from twisted.application.service import IService, MultiService
 from twisted.internet import reactor as global_reactor
-from twisted.internet.endpoints import UNIXClientEndpoint, serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, UNIXClientEndpoint, serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import ILogObserver
 from twisted.python import usage
@@ -240,8 +241,14 @@ def _names(config: Config) -> list[str]:
 
 
 def _endpoint(description: str) -> IStreamServerEndpoint:
+    """Twisted's endpoint for a listener, with our defaults where the description leaves them open."""
     listener = parse_listener(description)
+    if listener.kind == "fd":
+        family = getattr(socket, f"AF_{listener.options.get('domain', 'INET')}")
+        return AdoptedStreamServerEndpoint(global_reactor, int(listener.options["fileno"]), family)
     if listener.kind in ("tcp", "unix") and "backlog" not in listener.options:
         description += f":backlog={BACKLOG}"
+    if listener.kind == "unix" and "mode" not in listener.options:
+        description += ":mode=660"  # Twisted's own is 666: everybody on the machine
     endpoint: IStreamServerEndpoint = serverFromString(global_reactor, description)
     return endpoint
