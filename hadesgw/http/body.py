@@ -36,6 +36,11 @@ class MemoryShare:
         """Hold `count` bytes fewer."""
         self.held -= count
 
+    @property
+    def plentiful(self) -> bool:
+        """Whether less than half of it is held, so that there is some for bodies that nobody waits for yet."""
+        return self.held * 2 < self._limit
+
 
 class RequestBody:
     """One request body.
@@ -55,6 +60,7 @@ class RequestBody:
         self._wanted = wanted
         self._pieces: list[bytes] = []
         self._cap: int | None = None
+        self._gathering = False
         self._waiting: Deferred[bytes] | None = None
         self._released = False
 
@@ -66,7 +72,16 @@ class RequestBody:
     @property
     def held_back(self) -> bool:
         """Whether enough has arrived that nobody asked for to stop reading."""
-        return not self.complete and self._cap is None and self.received >= UNASKED_BYTES
+        if self.complete or self.received < UNASKED_BYTES:
+            return False
+        return not self._share.plentiful if self._gathering else self._cap is None
+
+    def gather(self, cap: int) -> None:
+        """See :meth:`hadesgw.interfaces.IGatewayRequest.gather_body`."""
+        if max(self._length or 0, self.received) > cap:
+            raise Refused(refusals.BODY_TOO_LARGE)
+        self._cap = cap
+        self._gathering = True
 
     def at_hand(self, cap: int) -> bytes | None:
         """The whole body if it is here and within `cap`: what :meth:`read` would give, without a Deferred."""
@@ -77,6 +92,7 @@ class RequestBody:
     def read(self, cap: int) -> Deferred[bytes]:
         """See :meth:`hadesgw.interfaces.IGatewayRequest.read_body`."""
         self._cap = cap
+        self._gathering = False
         if max(self._length or 0, self.received) > cap:
             return fail(Refused(refusals.BODY_TOO_LARGE))
         if self.complete:
@@ -99,8 +115,7 @@ class RequestBody:
             self.complete = self.received == self._length
         else:
             pieces, used = self._decoder.feed(data)
-            for piece in pieces:
-                self._keep(piece)
+            self._keep(b"".join(pieces))  # not piece by piece: tiny chunks would take many times their size in memory
             self.complete = self._decoder.complete
         if self.complete and self._waiting is not None:
             waiting, self._waiting = self._waiting, None

@@ -1,0 +1,152 @@
+"""The short cuts through Twisted's transports change what it costs, and nothing else."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+from twisted.internet import tcp, unix
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import AccumulatingProtocol, StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from hadesgw.http.transport import eager_writer, read_plainly
+from tests.wire.line import Reactor, Socket, connect
+
+
+@implementer(IPushProducer)
+class Pace:
+    """A producer that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pauseProducing(self) -> None:
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.told.append("resume")
+
+    def stopProducing(self) -> None:
+        self.told.append("stop")
+
+
+class EagerWriterTests(SynchronousTestCase):
+    """`eager_writer` sends at once what can be sent at once."""
+
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        self.socket = Socket()
+        self.transport = connect(self.reactor, Protocol(), self.socket)
+        self.write = eager_writer(self.transport)
+
+    def test_it_does_not_wait_for_the_reactor(self) -> None:
+        """What the socket takes is on its way when `write` returns, and nobody waits for it to be writable."""
+        self.write(b"abc")
+        self.assertEqual(self.socket.sent, b"abc")
+        self.assertEqual(self.reactor.getWriters(), [])
+
+    def test_what_the_socket_does_not_take_waits_its_turn(self) -> None:
+        """It goes when there is room, before whatever is written later."""
+        self.socket.room = 2
+        self.write(b"abc")
+        self.write(b"def")
+        self.assertEqual(self.socket.sent, b"ab")
+        self.socket.room = None
+        self.write(b"ghi")
+        self.assertEqual(self.socket.sent, b"ab")
+        self.reactor.settle()
+        self.assertEqual(self.socket.sent, b"abcdefghi")
+
+    def test_a_full_socket_takes_nothing_and_loses_nothing(self) -> None:
+        """A send that would block is no error."""
+        self.socket.room = 0
+        self.write(b"abc")
+        self.socket.room = None
+        self.reactor.settle()
+        self.assertEqual(self.socket.sent, b"abc")
+
+    def test_a_full_buffer_pauses_the_producer(self) -> None:
+        """As it would without us, and resumes it when it has drained."""
+        pace = Pace()
+        self.transport.registerProducer(pace, True)
+        self.socket.room = 10
+        self.write(b"a" * 70000)
+        self.assertEqual(pace.told, ["pause"])
+        self.socket.room = None
+        self.reactor.settle()
+        self.assertEqual(pace.told, ["pause", "resume"])
+        self.assertEqual(len(self.socket.sent), 70000)
+
+    def test_a_dead_socket_is_left_for_the_reactor_to_find(self) -> None:
+        """The write neither raises nor closes; the protocol learns it in its turn."""
+        self.socket.break_off()
+        self.write(b"abc")
+        self.assertEqual(self.transport.connected, 1)
+        self.reactor.settle()
+        self.assertEqual(self.transport.connected, 0)
+        self.write(b"abc")
+        self.assertEqual(self.socket.sent, b"")
+
+    def test_after_closing_the_order_is_kept(self) -> None:
+        """What is written before the connection is closed goes out, whatever is in the buffer."""
+        self.socket.room = 1
+        self.write(b"abc")
+        self.transport.loseConnection()
+        self.write(b"def")
+        self.socket.room = None
+        self.reactor.settle()
+        self.assertEqual(self.socket.sent, b"abcdef")
+        self.assertEqual(self.socket.closed, "closed")
+
+    def test_any_other_transport_is_used_as_it_is(self) -> None:
+        """A test's, or one that has begun TLS."""
+        plain = StringTransport()
+        self.assertEqual(eager_writer(plain), plain.write)
+        self.transport.TLS = True
+        self.assertEqual(eager_writer(self.transport), self.transport.write)
+
+    def test_whatever_room_there_is_the_bytes_arrive_in_order(self) -> None:
+        """A random mix of writes, room and turns of the reactor loses and swaps nothing."""
+        dice = random.Random(7)
+        written = b""
+        self.socket.room = 0
+        for number in range(2000):
+            data = b"%d," % number * dice.randrange(20)
+            self.write(data)
+            written += data
+            if dice.random() < 0.3:
+                self.socket.room = dice.randrange(400)
+            if dice.random() < 0.3:
+                self.reactor.settle()
+        self.socket.room = None
+        self.reactor.settle()
+        self.assertEqual(self.socket.sent, written)
+
+
+class ReadPlainlyTests(SynchronousTestCase):
+    """`read_plainly` spares a UNIX transport `recvmsg`."""
+
+    def test_a_unix_transport_reads_the_same_bytes(self) -> None:
+        """From a real pair of sockets, to the end of the connection."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.addCleanup(theirs.close)
+        self.addCleanup(ours.close)
+        protocol = AccumulatingProtocol()
+        transport = unix.Server(ours, protocol, "", None, 1, Reactor())
+        read_plainly(transport)
+        theirs.send(b"abc")
+        self.assertIsNone(transport.doRead())
+        theirs.shutdown(socket.SHUT_WR)
+        self.assertIsNotNone(transport.doRead())
+        self.assertEqual(protocol.data, b"abc")
+        self.assertEqual(getattr(transport.doRead, "__func__", None), tcp.Connection.doRead)
+
+    def test_others_are_left_alone(self) -> None:
+        """TCP reads plainly anyway."""
+        transport = connect(Reactor(), Protocol(), Socket())
+        read_plainly(transport)
+        read_plainly(StringTransport())
+        self.assertNotIn("doRead", vars(transport))
