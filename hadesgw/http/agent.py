@@ -19,7 +19,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from hadesgw.http.client import Answer, ClientConnection, UpstreamFailure
@@ -118,6 +118,8 @@ class Agent:
         :returns: fires with the answer when its head is there; fails with :class:`UpstreamFailure`. Cancel it, or abort
             the answer, to close the connection.
         """
+        if body is not None and body.length is UNKNOWN_LENGTH:
+            return fail(ValueError("a request body of unknown length cannot be sent: if it were cut nobody could tell"))
         seconds = self._first_byte_seconds
         reused = self._take_idle()
         if reused is None:
@@ -178,8 +180,8 @@ class Agent:
 def _name(error: Exception) -> Refusal:
     """Why a connection could not be made.
 
-    A missing, closed or barred socket is told by its error number. Of a full queue Twisted only says that the connection
-    failed, because everywhere else EAGAIN means «wait».
+    A missing, closed or barred socket is told by its error number. Of a full queue Twisted only says that the
+    connection failed, because everywhere else EAGAIN means «wait».
     """
     if isinstance(error, ConnectionRefusedError):
         return refusals.UPSTREAM_REFUSED

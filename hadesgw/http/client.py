@@ -116,14 +116,13 @@ class Answer:
     def deliverBody(self, protocol: IProtocol) -> None:
         """Give the body to `protocol`, which may pause, resume and abort its transport."""
         self._receiver = protocol
+        self.resumeProducing()  # before anything is delivered: the receiver may pause us over it
         protocol.makeConnection(self)  # type: ignore[arg-type]
         early, self._early = b"".join(self._early), []
         if early:
             protocol.dataReceived(early)
         if self._end is not None:
             protocol.connectionLost(self._end)
-        else:
-            self.resumeProducing()
 
     def receive(self, data: bytes) -> None:
         """Some of the body has arrived."""
@@ -174,8 +173,8 @@ class ClientConnection(Protocol):
         self._waiting: Deferred[Answer] | None = None  # for the head
         self._answer: Answer | None = None  # whose body is arriving
         self._parser: httptools.HttpResponseParser | None = None
-        self._head_bytes = 0
         self._paused = False
+        self._sending = False  # whether a body is still on its way out
         self.alive = False
 
     # -- Protocol ------------------------------------------------------------------------------------------------------
@@ -213,6 +212,7 @@ class ClientConnection(Protocol):
         """Send a request.
 
         :param fields: without framing fields, which are added here.
+        :param body: of known length.
         :param first_byte: seconds in which the answer's head must come.
         :returns: fires with the answer as soon as its head is complete; fails with :class:`UpstreamFailure`. Cancelling
             it closes the connection.
@@ -230,7 +230,9 @@ class ClientConnection(Protocol):
 
     def _reset(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._head_bytes = 0
+        self._untouched = True  # no byte of an answer has arrived
+        self._barren_bytes = 0  # that arrived since the last piece of a body, or brought none so far
+        self._status = 0
         self._fields: Fields = []
         self._phrase = b""
         self._chunks: list[bytes] = []
@@ -250,33 +252,59 @@ class ClientConnection(Protocol):
             self._send_produced(lines, body)
 
     def _send_produced(self, lines: list[bytes], body: IBodyProducer) -> None:
-        """Send a body of any other producer; it must know its length, so that a cut one cannot look whole."""
-        if body.length is UNKNOWN_LENGTH:
-            raise ValueError("a request body of unknown length cannot be sent")
+        """Send a body of any other producer, at the pace of the socket, which stops it when it is lost."""
         lines.append(b"Content-Length: %d\r\n\r\n" % body.length)
         self._write(b"\r\n".join(lines))
-        body.startProducing(self.transport).addErrback(lambda _: self.abort())
+        self._sending = True
+        self.transport.registerProducer(body, True)  # type: ignore[union-attr]
+        body.startProducing(self.transport).addCallbacks(self._sent, lambda _: self.abort())
+
+    def _sent(self, _: None) -> None:
+        self._sending = False
+        self.transport.unregisterProducer()  # type: ignore[union-attr]
 
     # -- Answers -------------------------------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
         """Parse what arrived, then act on it: nothing is called back from inside the parser."""
-        parser = self._parser
-        if parser is None:  # bytes nobody asked for
+        if self._parser is None:  # bytes nobody asked for
             self.abort()
             return
-        if not self._head_ready:
-            self._head_bytes += len(data)
+        self._untouched = False
+        if self._head_ready:
+            self._feed(data)
+            self._bound_barren(len(data))
+        else:
+            self._feed_head(data)
+        self._act()
+
+    def _feed(self, data: bytes) -> None:
+        assert self._parser is not None
         try:
-            parser.feed_data(data)
-        except httptools.HttpParserError:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             if self._complete:
                 self._surplus = True
             else:
                 self._fault = self._fault or refusals.UPSTREAM_GARBAGE
-        if not self._head_ready and self._head_bytes > self._head_limit:
+
+    def _feed_head(self, data: bytes) -> None:
+        """A head is bounded to the byte, whatever follows it in the same read."""
+        room = self._head_limit - self._barren_bytes
+        self._barren_bytes += len(data)
+        self._feed(data[:room])
+        if self._head_ready:
+            self._barren_bytes = 0
+            if len(data) > room:
+                self._feed(data[room:])
+        elif len(data) > room:
             self._fault = self._fault or refusals.UPSTREAM_HEAD_TOO_LARGE
-        self._act()
+
+    def _bound_barren(self, count: int) -> None:
+        """Trailer fields and chunk extensions pass by unseen; without a bound they could do so for ever."""
+        self._barren_bytes = 0 if self._chunks else self._barren_bytes + count
+        if self._barren_bytes > self._head_limit:
+            self._fault = self._fault or refusals.UPSTREAM_GARBAGE
 
     def _act(self) -> None:
         if self._waiting is not None:
@@ -287,14 +315,12 @@ class ClientConnection(Protocol):
                 return
             self._deliver_head()
         answer = self._answer
-        if answer is None:  # the receiver of the head wanted no more
-            return
-        if self._chunks:
+        if self._chunks and answer is not None and self.alive:
             data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
             self._chunks = []
             answer.receive(data)
-            if self._answer is None:
-                return
+        if not self.alive:  # whoever took the head or the body wants no more: `connectionLost` will tell them the end
+            return
         if self._fault is not None:
             self._fail(refusals.STREAM_TRUNCATED)
         elif self._complete:
@@ -306,9 +332,9 @@ class ClientConnection(Protocol):
         return self._head_ready and self._fault is refusals.UPSTREAM_GARBAGE
 
     def _deliver_head(self) -> None:
-        assert self._waiting is not None and self._parser is not None
+        assert self._waiting is not None
         self._deadline.lift()
-        self._answer = Answer(self, self._parser.get_status_code(), self._phrase, self._fields, self._length)
+        self._answer = Answer(self, self._status, self._phrase, self._fields, self._length)
         waiting, self._waiting = self._waiting, None
         waiting.callback(self._answer)
 
@@ -317,7 +343,7 @@ class ClientConnection(Protocol):
         answer, self._answer = self._answer, None
         assert answer is not None
         self._parser = None
-        reusable = self.alive and self._keep_alive and not self._surplus
+        reusable = self.alive and self._keep_alive and not self._surplus and not self._sending
         self.resume()
         if reusable:
             self._idle(self)
@@ -326,8 +352,7 @@ class ClientConnection(Protocol):
         answer.finish(reason)
 
     def _fail(self, refusal: Refusal) -> None:
-        untouched = self._head_bytes == 0
-        failure = Failure(UpstreamFailure(refusal, untouched))
+        failure = Failure(UpstreamFailure(refusal, self._untouched))
         waiting, self._waiting = self._waiting, None
         answer, self._answer = self._answer, None
         self.abort()
@@ -357,25 +382,27 @@ class ClientConnection(Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field, or a trailer field, which is dropped."""
         if not self._head_ready:
-            self._fields.append((name.lower(), value))
+            self._fields.append((name.lower(), value.rstrip(b" \t")))  # llhttp leaves the space behind a value to us
             if len(self._fields) > MAX_FIELDS:
                 self._fault = refusals.UPSTREAM_HEAD_TOO_LARGE
 
     def on_headers_complete(self) -> None:
         """A head is complete: an interim one (RFC 9110 15.2), the one waited for, or one too many."""
-        assert self._parser is not None
-        status = self._parser.get_status_code()
         if self._complete:
             return
-        if status == 101:
-            self._fault = refusals.UPSTREAM_GARBAGE
+        assert self._parser is not None
+        status, version = self._parser.get_status_code(), self._parser.get_http_version()
+        if version not in ("1.1", "1.0") or not 100 <= status < 600 or status == 101:
+            self._fault = self._fault or refusals.UPSTREAM_GARBAGE
         elif status < 200:
             self._interim = True
         else:
             self._head_ready = True
-            self._judge_framing(status)
+            self._status = status
+            self._judge_framing(status, version)
 
-    def _judge_framing(self, status: int) -> None:
+    def _judge_framing(self, status: int, version: str) -> None:
+        """RFC 9112 6.3, stricter: one length or one coding, which is `chunked`, and none at all in HTTP/1.0."""
         assert self._parser is not None
         lengths, codings = [], []
         for name, value in self._fields:
@@ -385,15 +412,15 @@ class ClientConnection(Protocol):
                 codings.append(value)
         if _CONTROL.search(b"".join([self._phrase, *[value for _, value in self._fields]])):
             self._refuse_head()
-        elif codings and (lengths or [coding.lower() for coding in codings] != [b"chunked"]):
+        elif codings and (lengths or version == "1.0" or [coding.lower() for coding in codings] != [b"chunked"]):
             self._refuse_head()
         elif len(lengths) > 1 or (lengths and len(lengths[0]) > 18):
             self._refuse_head()
         self._length = int(lengths[0]) if lengths and self._fault is None else None
         bodiless = self._bodiless or status in (204, 304)
-        if bodiless and not codings:
-            self._complete = self._bodiless  # llhttp would wait for the body a HEAD answer only describes
-            self._length = 0 if status == 204 else self._length
+        self._complete = self._bodiless  # llhttp would wait for the body that an answer to HEAD only describes
+        if status == 204:
+            self._length = 0
         self._until_close = not (lengths or codings or bodiless)
         self._keep_alive = not self._until_close and self._parser.should_keep_alive()
 

@@ -18,7 +18,7 @@ class EventScanner:
     def feed(self, data: bytes) -> bool:
         """Note `data`; true if it brought more than comments and blank lines: the stream is alive."""
         at_line_start = self._tail.endswith(_LINE_ENDS)
-        if at_line_start and data.startswith((b"data:", b"event:")):  # nearly every read of a real stream
+        if at_line_start and data.startswith((b"data:", b"event:")) and b"\r" not in data:  # nearly every read
             alive = True
             self._in_comment = data.rpartition(b"\n")[2].startswith(b":")
         else:
