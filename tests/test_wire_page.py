@@ -21,7 +21,7 @@ class WirePageTests(SynchronousTestCase):
     """The page and the code agree."""
 
     def test_refusals(self) -> None:
-        """Every refusal stands in the table with its status, code, closing, Retry-After and message; nothing else does."""
+        """Every refusal stands in the table, with all that it says; nothing else does."""
         table = PAGE.partition("<!-- refusals: begin -->")[2].partition("<!-- refusals: end -->")[0]
         written = [_cells(line) for line in table.strip().splitlines()[2:]]
         expected = [

@@ -177,7 +177,7 @@ class TerminationTests(SynchronousTestCase):
             def stop(self) -> None:
                 self.stopped += 1
 
-            def callFromThread(self, call: Any) -> None:
+            def callFromThread(self, call: Any) -> None:  # noqa: N802
                 call()
 
         hurried: list[int] = []

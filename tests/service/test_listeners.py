@@ -26,7 +26,7 @@ class LoopbackTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """Every address another machine can reach; the message names it and says what to do."""
         addresses: list[IAddress] = [
-            IPv4Address("TCP", "0.0.0.0", 80),  # noqa: S104
+            IPv4Address("TCP", "0.0.0.0", 80),
             IPv4Address("TCP", "192.0.2.1", 80),
             IPv6Address("TCP", "::", 80),
             IPv6Address("TCP", "::ffff:192.0.2.1", 80),
