@@ -13,7 +13,7 @@ from types import FrameType
 from benchmarks import machine
 from benchmarks.contenders import PROJECT, Contender, all_contenders
 from benchmarks.measurements import FULL, QUICK, Effort, Measurement, all_measurements
-from benchmarks.report import LEGEND, document, is_idle, page, plain, replaced, table, verdicts
+from benchmarks.report import LEGEND, circumstances, document, is_idle, page, plain, replaced, table, verdicts
 from benchmarks.rounds import Round, run
 from benchmarks.stage import Failed, Stage
 from benchmarks.toolchain import NoCompiler, Tools, compiled
@@ -68,9 +68,11 @@ def _print(rounds: Sequence[Round], absent: Mapping[str, str], in_part: bool) ->
     print(plain(table(rounds)))
     for name, why in absent.items():
         print(f"not measured: {name}, {why}")
-    print(f"\n{LEGEND}\nThe machine was {'idle' if idle else 'busy with other work'}.\n")
+    print(f"\n{LEGEND}\n{circumstances(rounds)}\n")
     judged = [one for one in verdicts(rounds) if one.holds is not None or not in_part]
-    print(plain([["promise", "seen", "verdict"], *([one.promise, one.seen, one.word(idle)] for one in judged)]))
+    if judged:
+        lines = [[one.promise, one.seen, one.word(idle)] for one in judged]
+        print(plain([["promise", "seen", "verdict"], *lines]))
     return not any(one.broken(idle) for one in judged)
 
 

@@ -240,7 +240,7 @@ backend model
 
 
 class Caddy(_Packaged):
-    """A peer in a language with a collector."""
+    """A peer in a language with a collector. It flushes event streams unasked; told to, it would miss departures."""
 
     name = program = "caddy"
     version_option = "version"
@@ -255,7 +255,6 @@ class Caddy(_Packaged):
 }}
 http://127.0.0.1:{place.port} {{
   reverse_proxy unix/{place.backend} {{
-    flush_interval -1
     transport http {{
       keepalive_idle_conns_per_host 256
     }}

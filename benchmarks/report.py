@@ -216,9 +216,20 @@ def verdicts(rounds: Sequence[Round]) -> list[Verdict]:
     return found
 
 
+def foreign_share(rounds: Sequence[Round]) -> float:
+    """What others had of the machine's CPUs in the median round."""
+    return median(one.foreign_share for one in rounds) if rounds else 0.0
+
+
 def is_idle(rounds: Sequence[Round]) -> bool:
-    """Whether the machine was ours: the median round had next to nothing of others on its CPUs."""
-    return not rounds or median(one.foreign_share for one in rounds) <= IDLE_SHARE
+    """Whether the machine was ours."""
+    return foreign_share(rounds) <= IDLE_SHARE
+
+
+def circumstances(rounds: Sequence[Round]) -> str:
+    """What others did meanwhile, as a sentence."""
+    state = "idle" if is_idle(rounds) else "busy"
+    return f"The machine was {state}: in the median round others had {foreign_share(rounds):.0%} of its CPUs."
 
 
 # ---- the files ----------------------------------------------------------------------------------------
@@ -237,6 +248,7 @@ def document(
         "versions": dict(versions),
         "absent": dict(absent),
         "idle": idle,
+        "circumstances": circumstances(rounds),
         "rounds": [asdict(one) for one in rounds],
         "table": table(rounds),
         "verdicts": [asdict(one) | {"word": one.word(idle)} for one in verdicts(rounds)],
@@ -249,10 +261,9 @@ def page(run: Mapping[str, object]) -> str:
     assert isinstance(machine, Mapping) and isinstance(versions, Mapping) and isinstance(absent, Mapping)
     rounds, lines, judged = run["rounds"], run["table"], run["verdicts"]
     assert isinstance(rounds, list) and isinstance(lines, list) and isinstance(judged, list)
-    state = "idle" if run["idle"] else "busy with other work"
     measured = (
         f"Measured {machine['date']} on {machine['cpus']} x {machine['cpu']}, Linux {machine['kernel']},"
-        f" Python {machine['python']}, tree {machine['commit'] or 'unknown'}; the machine was {state}."
+        f" Python {machine['python']}, tree {machine['commit'] or 'unknown'}. {run['circumstances']}"
     )
     parts = [
         measured,

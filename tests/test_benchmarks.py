@@ -29,9 +29,7 @@ from benchmarks.report import (
 from benchmarks.rounds import Round, values_of
 
 
-def _round(
-    measurement: str, door: str, at: int, foreign: float = 0.0, error: str = "", **values: float
-) -> Round:
+def _round(measurement: str, door: str, at: int, foreign: float = 0.0, error: str = "", **values: float) -> Round:
     return Round(measurement, door, at, values, foreign, error)
 
 
@@ -216,12 +214,8 @@ class VerdictTests(SynchronousTestCase):
 
     def test_idle_machine(self) -> None:
         """The machine counts as idle when the median round had hardly any stranger on it."""
-        self.assertTrue(
-            is_idle([_round("m", OURS, at, foreign=share) for at, share in enumerate((0.0, 0.01, 0.9))])
-        )
-        self.assertFalse(
-            is_idle([_round("m", OURS, at, foreign=share) for at, share in enumerate((0.0, 0.2, 0.9))])
-        )
+        self.assertTrue(is_idle([_round("m", OURS, at, foreign=share) for at, share in enumerate((0.0, 0.01, 0.9))]))
+        self.assertFalse(is_idle([_round("m", OURS, at, foreign=share) for at, share in enumerate((0.0, 0.2, 0.9))]))
 
 
 class PageTests(SynchronousTestCase):
@@ -251,14 +245,12 @@ class PageTests(SynchronousTestCase):
             "python": "3",
             "commit": "",
         }
-        kept = json.loads(
-            json.dumps(document(machine, {"nginx": "1.22"}, {"haproxy": "not installed"}, rounds))
-        )
+        kept = json.loads(json.dumps(document(machine, {"nginx": "1.22"}, {"haproxy": "not installed"}, rounds)))
         self.assertEqual(len(kept["rounds"]), 2)
         generated = page(kept)
         for words in (
             "2 x C",
-            "tree unknown",
+            "tree unknown. The machine was idle",
             "nginx: 1.22",
             "haproxy (not installed)",
             "| 3.00 |",
