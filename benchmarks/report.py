@@ -263,7 +263,7 @@ def page(run: Mapping[str, object]) -> str:
     assert isinstance(rounds, list) and isinstance(lines, list) and isinstance(judged, list)
     measured = (
         f"Measured {machine['date']} on {machine['cpus']} x {machine['cpu']}, Linux {machine['kernel']},"
-        f" Python {machine['python']}, tree {machine['commit'] or 'unknown'}. {run['circumstances']}"
+        f" Python {machine['python']}, tree {machine['commit'] or 'unknown'}, nice {machine.get('niceness', 0)}. {run['circumstances']}"
     )
     parts = [
         measured,

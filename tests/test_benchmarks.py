@@ -250,7 +250,7 @@ class PageTests(SynchronousTestCase):
         generated = page(kept)
         for words in (
             "2 x C",
-            "tree unknown. The machine was idle",
+            "tree unknown, nice 0. The machine was idle",
             "nginx: 1.22",
             "haproxy (not installed)",
             "| 3.00 |",
