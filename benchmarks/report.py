@@ -261,9 +261,10 @@ def page(run: Mapping[str, object]) -> str:
     assert isinstance(machine, Mapping) and isinstance(versions, Mapping) and isinstance(absent, Mapping)
     rounds, lines, judged = run["rounds"], run["table"], run["verdicts"]
     assert isinstance(rounds, list) and isinstance(lines, list) and isinstance(judged, list)
+    tree, niceness = machine["commit"] or "unknown", machine.get("niceness", 0)
     measured = (
         f"Measured {machine['date']} on {machine['cpus']} x {machine['cpu']}, Linux {machine['kernel']},"
-        f" Python {machine['python']}, tree {machine['commit'] or 'unknown'}, nice {machine.get('niceness', 0)}. {run['circumstances']}"
+        f" Python {machine['python']}, tree {tree}, nice {niceness}. {run['circumstances']}"
     )
     parts = [
         measured,
