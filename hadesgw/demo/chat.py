@@ -23,14 +23,14 @@ from hadesgw.demo.order import (
     tool_of,
     whole,
 )
-from hadesgw.demo.refusal import Refusal, a_list, an_integer, mappings
+from hadesgw.demo.refusal import Refusal, an_integer, mappings
 from hadesgw.demo.writing import ENGINE_DEATH, FINGERPRINT, Reply, event
 
 FIELDS: Final = {
     **SAMPLING,
     "messages": mappings,
     "tools": mappings,
-    "functions": a_list,
+    "functions": mappings,
     "max_tokens": an_integer,
     "max_completion_tokens": an_integer,
 }
@@ -57,12 +57,15 @@ def read_messages(document: Mapping[str, Any], house: House) -> tuple[Message, .
 
 
 def read_tools(document: Mapping[str, Any]) -> tuple[Tool, ...]:
-    """The functions offered.
+    """The functions offered; in the older form too, which vLLM passes over and HADES still speaks.
 
     :raises Refusal: for one without a name.
     """
-    tools = document.get("tools") or []
-    return tuple(tool_of(tool.get("function"), f"body.tools.{at}.function") for at, tool in enumerate(tools))
+    tools, functions = document.get("tools") or [], document.get("functions") or []
+    return (
+        *(tool_of(tool.get("function"), f"body.tools.{at}.function") for at, tool in enumerate(tools)),
+        *(tool_of(function, f"body.functions.{at}") for at, function in enumerate(functions)),
+    )
 
 
 def _choice(document: Mapping[str, Any], tools: tuple[Tool, ...]) -> tuple[str, str]:
@@ -70,7 +73,9 @@ def _choice(document: Mapping[str, Any], tools: tuple[Tool, ...]) -> tuple[str, 
 
     :raises Refusal: if that tool is not offered.
     """
-    choice = document.get("tool_choice")
+    choice, older = document.get("tool_choice"), document.get("function_call")
+    if choice is None:
+        choice = {"function": older} if isinstance(older, dict) else older
     if isinstance(choice, str):
         return choice, ""
     if not isinstance(choice, dict):
@@ -246,11 +251,11 @@ class Writer:
             call = {"id": identity, "type": "function", "index": piece.call, "function": {"name": piece.text}}
         return {"content": None, "tool_calls": [call]}
 
-    def piece(self, choice: int, piece: Piece, *, last: bool, generation: Generation) -> list[str]:
+    def piece(self, choice: int, piece: Piece, generation: Generation) -> list[str]:
         """The event of one piece; a ``length`` stop is told in the last piece itself."""
         self._tokens += piece.tokens
         delta = self._delta(choice, piece)
-        if last and generation.finish == "length":
+        if piece is generation.pieces[-1] and generation.finish == "length":
             return [self._end(choice, delta, generation)]
         step = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": None, "token_ids": None}
         return [self._chunk([step])]

@@ -168,9 +168,10 @@ class Writer:
         empty = Generation((), "stop", None)
         return [self._step(choice, self._echo(choice), None, empty) for choice in range(self._order.choices)]
 
-    def piece(self, choice: int, piece: Piece, *, last: bool, generation: Generation) -> list[str]:
+    def piece(self, choice: int, piece: Piece, generation: Generation) -> list[str]:
         """The event of one piece of text."""
         self._tokens += piece.tokens
+        last = piece is generation.pieces[-1]
         finish = "length" if last and generation.finish == "length" else None
         text = piece.text if piece.kind == "text" else ""
         return [self._step(choice, text, finish, generation)] if text or finish else []

@@ -118,10 +118,11 @@ def _vector(text: str, dimensions: int) -> list[float]:
     return [value / norm for value in vector]
 
 
-def embedded(document: dict[str, Any], house: House, *, identity: str, created: int) -> tuple[dict[str, Any], int]:
-    """The answer of ``POST /v1/embeddings``, and how many tokens were read.
+def embedded(document: dict[str, Any], house: House, *, identity: str, created: int) -> dict[str, Any]:
+    """The answer of ``POST /v1/embeddings``.
 
     :param identity: the answer's id without its prefix.
+    :param created: seconds since the epoch.
     :raises Refusal: as vLLM would refuse it.
     """
     refusal.check(document, _EMBEDDING_FIELDS, ("input",))
@@ -147,7 +148,7 @@ def embedded(document: dict[str, Any], house: House, *, identity: str, created: 
         "prompt_tokens_details": None,
     }
     head = {"id": f"embd-{identity}", "object": "list", "created": created, "model": model}
-    return {**head, "data": entries, "usage": usage}, tokens
+    return {**head, "data": entries, "usage": usage}
 
 
 def _written(vector: list[float], document: Mapping[str, Any]) -> object:

@@ -207,9 +207,9 @@ class Writer:
         self._block += 1
         return events
 
-    def piece(self, choice: int, piece: Piece, *, last: bool, generation: Generation) -> list[str]:
+    def piece(self, choice: int, piece: Piece, generation: Generation) -> list[str]:
         """The events of one piece: perhaps a block's end and another's beginning, then the delta."""
-        del choice, last, generation
+        del choice, generation
         kind = "call" if piece.kind == "arguments" else piece.kind
         events = []
         if self._open is None or self._open.kind != kind or piece.kind == "call":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
@@ -51,19 +52,12 @@ class Gate:
             await self._opened
 
 
-def _steps(generations: Sequence[Generation]) -> Iterator[tuple[int, list[tuple[int, Piece, bool]]]]:
-    """The choices side by side: the tokens made by then; each choice's piece, and whether it is its last."""
+def _steps(generations: Sequence[Generation]) -> Iterator[tuple[int, list[tuple[int, Piece]]]]:
+    """The choices side by side: how many tokens are made by then, and the next piece of each that has one."""
     made = 0
-    for row in zip_longest(*(enumerate(generation.pieces, 1) for generation in generations)):
-        made += max(entry[1].tokens for entry in row if entry is not None)
-        yield (
-            made,
-            [
-                (choice, entry[1], entry[0] == len(generations[choice].pieces))
-                for choice, entry in enumerate(row)
-                if entry is not None
-            ],
-        )
+    for row in zip_longest(*(generation.pieces for generation in generations)):
+        made += max(piece.tokens for piece in row if piece is not None)
+        yield made, [(choice, piece) for choice, piece in enumerate(row) if piece is not None]
 
 
 class Performance:
@@ -102,16 +96,15 @@ class Performance:
 
     async def _stall(self, *, comments: bool) -> None:
         """Be silent for the time of the script, but for comments."""
-        answer, began = self._answer, self._clock.seconds()
-        while True:
-            left = answer.stall_seconds - (self._clock.seconds() - began) if answer.stall_seconds else None
-            if left is not None and left <= 0:
-                break
-            if not (comments and answer.comment_seconds):
-                await (Deferred() if left is None else deferLater(self._clock, left))
-                continue
-            await self._sleep(answer.comment_seconds if left is None else min(left, answer.comment_seconds))
-            await self._send([": keep-alive\n\n"])
+        began = self._clock.seconds()
+        pause = self._answer.comment_seconds if comments else 0
+        end = began + self._answer.stall_seconds if self._answer.stall_seconds else math.inf
+        while (left := end - self._clock.seconds()) > 0:
+            if not pause and left == math.inf:
+                await Deferred()  # until the client leaves
+            await self._sleep(min(left, pause or left))
+            if pause:
+                await self._send([": keep-alive\n\n"])
         self._start += self._clock.seconds() - began
 
     async def _fault(self, *, comments: bool) -> None:
@@ -177,9 +170,9 @@ class Performance:
             if not opened:
                 await self._send(writer.opening())
                 opened = True
-            for choice, piece, last in row:
+            for choice, piece in row:
                 self._meters.generated_tokens += piece.tokens
-                await self._send(writer.piece(choice, piece, last=last, generation=self._generations[choice]))
+                await self._send(writer.piece(choice, piece, self._generations[choice]))
             sent = made
         if faulty:
             await self._fault(comments=True)

@@ -193,7 +193,7 @@ class Writer:
         """The body of an answer that is not streamed: the same items, made without their events."""
         generation = generations[0]
         for piece in generation.pieces:
-            self.piece(0, piece, last=False, generation=generation)
+            self.piece(0, piece, generation)
         self._close()
         return self._ended(generation)
 
@@ -276,9 +276,9 @@ class Writer:
             for kind in ("created", "in_progress")
         ]
 
-    def piece(self, choice: int, piece: Piece, *, last: bool, generation: Generation) -> list[str]:
+    def piece(self, choice: int, piece: Piece, generation: Generation) -> list[str]:
         """The events of one piece: perhaps an item's end and another's beginning, then the delta."""
-        del choice, last, generation
+        del choice, generation
         kind = "call" if piece.kind == "arguments" else piece.kind
         events = []
         if self._open is None or self._open.kind != kind or piece.kind == "call":

@@ -53,8 +53,8 @@ class Writer(Protocol):
     def opening(self) -> list[str]:
         """The events before the first token."""
 
-    def piece(self, choice: int, piece: Piece, *, last: bool, generation: Generation) -> list[str]:
-        """The events of one piece of one choice; `last` if it is the choice's last one."""
+    def piece(self, choice: int, piece: Piece, generation: Generation) -> list[str]:
+        """The events of one piece of one choice."""
 
     def ended(self, choice: int, generation: Generation) -> list[str]:
         """The events when a choice has no more pieces."""

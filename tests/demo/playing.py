@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -124,14 +124,20 @@ class Playhouse:
     """The rehearsal model and connections to it.
 
     :param tokens_per_second: the usual pace.
+    :param ids: what ids are made of.
     """
 
     def __init__(
-        self, *, tokens_per_second: float = 100.0, context_tokens: int = 2048, script: Script | None = None
+        self,
+        *,
+        tokens_per_second: float = 100.0,
+        context_tokens: int = 2048,
+        script: Script | None = None,
+        ids: Iterator[int] | None = None,
     ) -> None:
         self.clock = TurningClock()
         self.clock.advance(NOW)
-        ids = count(1)
+        ids = count(1) if ids is None else ids
         self.theatre = Theatre(
             House((MODEL, "understudy"), context_tokens),
             script or built_in(),

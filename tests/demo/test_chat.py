@@ -59,6 +59,18 @@ class ReadingTests(SynchronousTestCase):
             (Message("assistant", "", (Call("f", "{}"),)), Message("tool", "done"), Message("user", "and?")),
         )
 
+    def test_the_older_form_of_tools_is_read_too(self) -> None:
+        """As HADES still speaks it: functions, and function_call for the choice."""
+        document = {"messages": [{"role": "user", "content": "x"}], "functions": [{"name": "look"}]}
+        for wish, choice, named in (
+            (None, "auto", ""),
+            ("none", "none", ""),
+            ({"name": "look"}, "required", "look"),
+        ):
+            talk = chat.read({**document, "function_call": wish}, HOUSE).conversation
+            self.assertEqual((talk.tool_choice, talk.named_tool, talk.tools[0].name), (choice, named, "look"))
+        self.assertRaises(Refusal, chat.read, {**document, "function_call": {"name": "leap"}}, HOUSE)
+
     def test_the_newer_name_of_the_limit_goes_first(self) -> None:
         """max_completion_tokens before max_tokens."""
         document = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 5, "max_completion_tokens": 7}

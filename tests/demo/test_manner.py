@@ -86,14 +86,6 @@ class AnswerTests(SynchronousTestCase):
         self.assertIn(("transfer-encoding", "chunked"), answered.fields)
         self.assertTrue(answered.ended and transport.disconnecting)
 
-    def test_the_head_leaves_before_the_body(self) -> None:
-        """In a write of its own, two turns of the reactor earlier: the first one flushes it."""
-        for path, body in (("/version", b""), ("/v1/chat/completions", b'{"messages":[]}')):
-            _, transport = Playhouse().exchange("POST" if body else "GET", path, body)
-            (_, first, head), (_, second, _), *_ = transport.writes
-            self.assertTrue(head.endswith(b"\r\n\r\n"))
-            self.assertEqual(second - first, 2)
-
     def test_a_body_is_asked_for(self) -> None:
         """Expect is answered by 100."""
         house = Playhouse()
