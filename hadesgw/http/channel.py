@@ -10,6 +10,7 @@ is paused and no further request is begun; its departure is still noticed, becau
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -24,7 +25,6 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES
 from zope.interface import implementer
 
 from hadesgw.http import framing
@@ -34,7 +34,7 @@ from hadesgw.http.framing import RequestHead
 from hadesgw.http.transport import eager_writer, read_plainly
 from hadesgw.policy import refusals
 from hadesgw.policy.correlation import Correlation
-from hadesgw.policy.dialects import Dialect, error_body
+from hadesgw.policy.dialects import Dialect, dialect_of, error_body
 from hadesgw.policy.refusals import Refusal, Refused
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ SERVER = b"hadesgw"
 """The `Server` field of answers that are ours."""
 READ_AHEAD_BYTES = 64 * 1024
 """How much a client may pipeline behind the request in flight before reading is paused."""
+PHRASES = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
+"""The reason phrase of every status."""
 LINGER_SECONDS = 2.0
 """How long a closed connection still swallows what the client sends, so that a reset cannot eat our last answer."""
 
@@ -61,6 +63,9 @@ class Channel(Protocol):
     def __init__(self, site: Site) -> None:
         self.site = self.factory = site
         self._unread = b""
+        self._seen = 0  # how much of it was searched for a head's end
+        self._head_begun = False  # whether the time for a head runs
+        self._forgiven = False  # whether an empty line came before it
         self._head: RequestHead | None = None
         self._body: RequestBody | None = None
         self._request: Request | None = None
@@ -69,6 +74,7 @@ class Channel(Protocol):
         self.choked = False  # the client does not read as fast as we write
         self._paused = False  # we do not read from the client
         self._advancing = False
+        self._broken = False  # what the client sends can no longer be told apart: nothing more is taken
         self._lingering = False
         self._persistent = True
         self._deadline = Deadline(site.clock, self._too_late)
@@ -91,24 +97,29 @@ class Channel(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes from the client."""
-        if self._lingering:
+        if self._lingering or self._broken:
             return
         self._unread = self._unread + data if self._unread else data
         if not self._advancing:
             self._advance()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The client left, or we hung up."""
-        self._deadline.end()
+        """The client left, or we hung up.
+
+        The request learns it first: whatever the others do then, nothing is written and no clock started.
+        """
         self.site.closed(self)
         self._unread = b""
-        request, body = self._request, self._body
+        request, body, producer = self._request, self._body, self._producer
         self._request = self._producer = None
+        if request is not None:
+            request.connectionLost(reason)
+        if producer is not None and not self._pull:  # the transport stopped a pull producer
+            producer.stopProducing()
         if body is not None:
             body.fail(reason)
             body.release()
-        if request is not None:
-            request.connectionLost(reason)
+        self._deadline.end()
 
     # -- Reading -------------------------------------------------------------------------------------------------------
 
@@ -128,35 +139,55 @@ class Channel(Protocol):
     def _take_some(self) -> bool:
         """Take one head or some of a body; False when nothing can be done with what is there."""
         if self._body is not None and not self._body.complete:
-            used = self._body.feed(self._unread)
-            self._unread = self._unread[used:]
+            self._take_body(self._body)
             return True
         if self._request is not None:
             return False
         return self._take_head()
 
     def _take_head(self) -> bool:
-        if self._unread.startswith(b"\r\n"):  # RFC 9112 2.2: one empty line before a request is forgiven
+        if not self._forgiven and self._unread.startswith(b"\r\n"):
+            self._forgiven = True  # RFC 9112 2.2: one empty line before a request
+            self._seen = 0
             self._unread = self._unread[2:]
-            if not self._unread:
-                return False
-        end = framing.head_end(self._unread, self.site.head_limits)
+            return True
+        end = framing.head_end(self._unread, self.site.head_limits, self._seen)
+        self._seen = 0 if end else len(self._unread)
         if not end:
             return False
         head = framing.read_head(self._unread[:end], self.site.head_limits)
         correlation = self.site.correlator.identify(head.fields)
         if not self.site.hosts.admits(head.host):
-            raise Refused(refusals.MISDIRECTED)
+            self._refuse(refusals.MISDIRECTED, correlation, head)
+            return False
         self._unread = self._unread[end:]
+        self._begin(head, correlation)
+        return True
+
+    def _begin(self, head: RequestHead, correlation: Correlation) -> None:
+        """Let the resources answer a request whose head is here.
+
+        What came with the head is taken first, so that a small body is whole at once. If it is broken they answer all
+        the same: who may not come in hears that, however the bytes were cut.
+        """
         self._head = head
         self._persistent = head.keep_alive and not self.site.draining
-        self._body = body = RequestBody(head.length, self.site.body_memory, self._body_wanted)
-        if self._unread and not body.complete:  # what came with the head, so that a small body is whole at once
-            self._unread = self._unread[body.feed(self._unread) :]
+        self._body = RequestBody(head.length, self.site.body_memory, self._body_wanted)
         self._deadline.lift()
         self._request = self.site.make_request(self, head, correlation)
+        fault = None
+        if self._unread and not self._body.complete:
+            try:
+                self._take_body(self._body)
+            except Refused as refused:
+                fault = refused
         self._request.process()
-        return True
+        if fault is not None:
+            raise fault
+
+    def _take_body(self, body: RequestBody) -> None:
+        used = body.feed(self._unread)
+        self._unread = self._unread[used:]
 
     def _body_wanted(self) -> None:
         """Somebody waits for a body that is not complete yet."""
@@ -171,19 +202,19 @@ class Channel(Protocol):
 
     def _watch(self) -> None:
         """Set the clock and the brakes by what the connection waits for."""
-        if self._request is None:
-            if self._unread and not self.choked:
-                self._deadline_for_head()
-        elif len(self._unread) >= READ_AHEAD_BYTES or (self._body is not None and self._body.held_back):
-            self._pause_reading()
-
-    def _deadline_for_head(self) -> None:
-        """An unfinished head has a total deadline: bytes that trickle in do not move it."""
-        if not self._head_begun:
-            self._head_begun = True
+        if self._request is None and self._unread and not self.choked and not self._head_begun:
+            self._head_begun = True  # the time for a head is total: bytes that trickle in do not move it
             self._deadline.set(self.site.timeouts.request_head)
+        if self._full():
+            self._pause_reading()
+        else:
+            self._resume_reading()
 
-    _head_begun = False
+    def _full(self) -> bool:
+        """Whether enough is here that cannot be used yet."""
+        if self._body is not None and self._body.held_back:
+            return True
+        return len(self._unread) >= READ_AHEAD_BYTES and (self._request is not None or self.choked)
 
     def _too_late(self) -> None:
         if self._lingering:
@@ -191,7 +222,7 @@ class Channel(Protocol):
         elif self._request is not None:
             if not (self._body and self._body.fail(Failure(Refused(refusals.BODY_TIMEOUT)))) and self._request.on_late:
                 self._request.on_late()
-        elif self._unread:
+        elif self._unread and not self.choked:
             self._fault(refusals.HEAD_TIMEOUT)
         else:
             self._hang_up()
@@ -209,24 +240,38 @@ class Channel(Protocol):
     # -- Refusing and closing ------------------------------------------------------------------------------------------
 
     def _fault(self, refusal: Refusal) -> None:
-        """What arrived cannot be used. Tell whoever waits for it, or answer at once, and read no further."""
+        """What arrived cannot be used. Tell whoever waits for it, or answer at once, and take nothing more."""
+        self._broken = True
         self._persistent = False
         raw, self._unread = self._unread, b""
+        if self._lingering:
+            return  # it has been answered already
         if self._request is None:
             self._refuse(refusal, self.site.correlator.salvage(raw[: self.site.head_limits.total]))
         elif self._body is None or not self._body.fail(Failure(Refused(refusal))):
             self._request.interrupt(refusal)
 
-    def _refuse(self, refusal: Refusal, correlation: Correlation) -> None:
-        """Answer for a request that never became one."""
-        body = error_body(refusal, Dialect.OPENAI)
-        fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        fields += [(b"date", self.site.date()), (b"server", SERVER)]
+    def _refuse(self, refusal: Refusal, correlation: Correlation, head: RequestHead | None = None) -> None:
+        """Answer for a request that never became one.
+
+        :param head: what is known of it, if it could be read.
+        """
+        site = self.site
+        body = error_body(refusal, Dialect.OPENAI if head is None else dialect_of(head.path))
+        fields = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"date", site.date()),
+            (b"server", SERVER),
+        ]
         if refusal.retry_after is not None:
             fields.append((b"retry-after", b"%d" % refusal.retry_after))
         self._persistent = False
-        self.write(self.head_bytes(refusal.status, RESPONSES.get(refusal.status, b""), fields, correlation) + body)
-        self.site.observer.refused_early(refusal, correlation.request_id, correlation.session_id)
+        answer = self.head_bytes(refusal.status, PHRASES[refusal.status], fields, correlation)
+        self.write(answer if head is not None and head.method == b"HEAD" else answer + body)
+        if correlation.replaced:
+            site.observer.ids_replaced(correlation.replaced)
+        site.observer.refused_early(refusal, correlation.request_id, correlation.session_id)
         self._linger()
 
     def _linger(self) -> None:
@@ -239,7 +284,7 @@ class Channel(Protocol):
             self.transport.loseConnection()
         else:
             self.transport.loseWriteConnection()
-        self._deadline.set(LINGER_SECONDS)
+        self._deadline.set(self.site.timeouts.idle if self.choked else LINGER_SECONDS)
 
     def _hang_up(self) -> None:
         """Close once everything is written, or when the client has taken nothing of it for the idle time."""
@@ -285,6 +330,11 @@ class Channel(Protocol):
     def watch(self, seconds: float) -> None:
         """Call the request's `on_late` after so long, unless this is called again before."""
         self._deadline.set(seconds)
+
+    def gather_body(self, cap: int) -> None:
+        """Let the body of the request in flight come, before anybody reads it."""
+        assert self._body is not None
+        self._body.gather(cap)
 
     def body_at_hand(self, cap: int) -> bytes | None:
         """The body of the request in flight, if it is complete and no larger than `cap`."""
@@ -335,16 +385,17 @@ class Channel(Protocol):
     def requestDone(self, request: Request) -> None:
         """`request` has been answered."""
         assert self._body is not None
-        may_follow, body_complete = self.persistent, self._body.complete
+        may_follow = self.persistent
+        sends_more = self._unread or self._paused or not self._body.complete
         self._body.release()
         self._request = self._body = self._head = None
-        self._head_begun = False
+        self._head_begun = self._forgiven = False
         request.on_late = None
         if not may_follow:
-            if body_complete:
-                self._hang_up()
+            if sends_more:
+                self._linger()  # to hang up on what is unread would reset the connection under the answer
             else:
-                self._linger()
+                self._hang_up()
             return
         self._deadline.set(self.site.timeouts.idle)
         self._resume_reading()
@@ -379,8 +430,11 @@ class Channel(Protocol):
         self._producer = producer
         self._pull = not streaming
         if not streaming:
-            self.transport.unregisterProducer()  # type: ignore[attr-defined]
-            self.transport.registerProducer(producer, False)  # type: ignore[attr-defined]
+            transport = self.transport
+            self.choked = False  # from here on the transport paces the producer itself
+            self.write = transport.write  # which it does only for what goes through its buffer
+            transport.unregisterProducer()  # type: ignore[attr-defined]
+            transport.registerProducer(producer, False)  # type: ignore[attr-defined]
         elif self.choked:
             producer.pauseProducing()  # type: ignore[union-attr]
 
@@ -389,8 +443,10 @@ class Channel(Protocol):
         self._producer = None
         if self._pull:
             self._pull = False
+            self.write = eager_writer(self.transport)
             self.transport.unregisterProducer()  # type: ignore[attr-defined]
-            self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
+            if not self._lingering:
+                self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
 
     def pauseProducing(self) -> None:
         """The client does not read: hold the answer back."""
@@ -403,11 +459,11 @@ class Channel(Protocol):
         self.choked = False
         if self._producer is not None:
             self._producer.resumeProducing()  # type: ignore[attr-defined]
-        elif self._unread and not self._advancing:
+        if not self._advancing:
             self._advance()
 
     def stopProducing(self) -> None:
-        """The transport is gone; `connectionLost` follows and tells the request."""
+        """The transport is gone; `connectionLost` follows and tells everybody."""
 
 
 @implementer(IHalfCloseableProtocol)

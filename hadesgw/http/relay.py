@@ -12,9 +12,10 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.iweb import UNKNOWN_LENGTH
 
+from hadesgw.http.channel import PHRASES
 from hadesgw.http.client import DONE, Answer, refusal_of
 from hadesgw.http.framing import Fields, answer_fields
-from hadesgw.http.site import PHRASES, Request
+from hadesgw.http.site import Request
 from hadesgw.http.sse import EventScanner
 from hadesgw.interfaces import IProxyObserver
 from hadesgw.policy import refusals

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -20,15 +19,13 @@ from zope.interface import implementer
 
 from hadesgw.config import Timeouts
 from hadesgw.http.body import MemoryShare
-from hadesgw.http.channel import SERVER, Channel, HalfClosingChannel
+from hadesgw.http.channel import PHRASES, SERVER, Channel, HalfClosingChannel
 from hadesgw.http.framing import AllowedHosts, Fields, HeadLimits, RequestHead
 from hadesgw.interfaces import IGatewayRequest, ISiteObserver, Record
 from hadesgw.policy import refusals
 from hadesgw.policy.correlation import Correlation, Correlator
 from hadesgw.policy.dialects import dialect_of, error_body
 from hadesgw.policy.refusals import Refusal
-
-PHRASES = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
 
 
 @implementer(IGatewayRequest)
@@ -41,7 +38,7 @@ class Request(server.Request):
 
     defaultContentType = None
     _log = Logger()
-    channel: Channel | None  # type: ignore[assignment]
+    channel: Channel | None = None  # type: ignore[assignment]
     _headers: Headers | None
 
     def __init__(self, channel: Channel, head: RequestHead, correlation: Correlation) -> None:
@@ -52,6 +49,8 @@ class Request(server.Request):
         self.dialect = dialect_of(head.path)
         self.on_interrupt: Callable[[Refusal], None] | None = None
         self.on_late: Callable[[], None] | None = None
+        self.on_tokens: Callable[[int], bool] | None = None
+        self.standing: Fields = []
         self.relayed: Fields = []
         self._at_end: list[Callable[[bool], None]] = []
         self._bodiless = False  # whether the answer has no body whatever its fields say
@@ -126,8 +125,10 @@ class Request(server.Request):
         self._at_end.append(ended)
 
     def _cleanup(self) -> None:
-        server.Request._cleanup(self)
-        self._ended(True)
+        try:
+            self._ended(True)  # before the channel begins the next request
+        finally:
+            server.Request._cleanup(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """The connection is gone, and with it the answer."""
@@ -145,6 +146,11 @@ class Request(server.Request):
         """See :meth:`IGatewayRequest.read_body`."""
         assert self.channel is not None
         return self.channel.read_body(cap)
+
+    def gather_body(self, cap: int) -> None:
+        """See :meth:`IGatewayRequest.gather_body`."""
+        assert self.channel is not None
+        self.channel.gather_body(cap)
 
     def body_at_hand(self, cap: int) -> bytes | None:
         """See :meth:`IGatewayRequest.body_at_hand`."""
@@ -226,10 +232,11 @@ class Request(server.Request):
         site = channel.site
         self.record.first_byte = site.clock.seconds()
         self._bodiless = self.method == b"HEAD" or self.code in NO_BODY_CODES
-        fields = [
-            (name.lower(), value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values
-        ]
+        fields = [(name.lower(), value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values]
         fields += self.relayed
+        if self.standing:
+            standing = {name for name, _ in self.standing}
+            fields = [field for field in fields if field[0] not in standing] + self.standing
         present = {name for name, _ in fields}
         self._measured = b"content-length" in present
         if not self._bodiless and not self._measured:

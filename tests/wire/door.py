@@ -111,6 +111,7 @@ class Door:
         self.memory = MemoryShare(MEMORY)
         self.minted = 0
         root = act if isinstance(act, Resource) else Leaf(act)
+        self.leaf = root if isinstance(root, Leaf) else None
         settings: dict[str, Any] = {
             "clock": self.reactor,
             "correlator": Correlator("X-Request-ID", "X-Conveyance-Session-ID", self.mint),
@@ -133,9 +134,15 @@ class Door:
     @property
     def asked(self) -> list[Request]:
         """The requests that reached the resource."""
-        leaf = self.site.resource
-        assert isinstance(leaf, Leaf)
-        return leaf.asked
+        assert self.leaf is not None
+        return self.leaf.asked
+
+    def answer_all(self) -> None:
+        """Answer every request that was held, and those that come then, with nothing."""
+        self.reactor.settle()
+        while not self.asked[-1].finished:
+            answer_with(b"", self.asked[-1])
+            self.reactor.settle()
 
     def call(self, room: int | None = None) -> Caller:
         """A new connection.
@@ -192,7 +199,14 @@ class Caller:
     @property
     def received(self) -> bytes:
         """What came back so far."""
+        self._door.reactor.settle()
         return bytes(self.socket.sent)
+
+    @property
+    def closed(self) -> str | None:
+        """How the door closed the connection: None, "closed" or "reset"."""
+        self._door.reactor.settle()
+        return self.socket.closed
 
     def answers(self, *methods: bytes) -> list[Answer]:
         """What came back so far, taken apart; see :func:`read_answers`."""
@@ -207,7 +221,7 @@ class Caller:
     @property
     def ended(self) -> bool:
         """Whether the door will send no more: it closed, or half-closed, on its own."""
-        return self.socket.half_closed or self.socket.closed is not None
+        return self.closed is not None or self.socket.half_closed
 
     @property
     def reading(self) -> bool:

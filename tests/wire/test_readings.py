@@ -178,4 +178,4 @@ class ReadingTests(SynchronousTestCase):
             self.assertIsNone(found, f"number {number}: {data!r}")
             tally[verdict.why if isinstance(verdict, Refusing) else type(verdict).__name__] += 1
         self.assertGreater(tally["Reading"], REQUESTS / 4, tally)  # else this would show little
-        self.assertGreater(len(tally), 12, tally)
+        self.assertGreater(len(tally), 9, tally)
