@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from hadesgw.http.client import Answer, ClientConnection, UpstreamFailure
+from hadesgw.http.client import Answer, BytesBody, ClientConnection, UpstreamFailure
 from hadesgw.http.framing import Fields
 from hadesgw.interfaces import IUpstream
 from hadesgw.policy import refusals
@@ -34,7 +35,8 @@ BUSY_SECONDS = 2.0
 """How long a full accept queue is waited out."""
 _PAUSE_SECONDS = (0.005, 0.1)  # between two tries: the first, and the most it grows to
 
-
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TARGET = re.compile(rb"[!-~]*")
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE"))  # RFC 9110 9.2.2, less PUT
 
 
@@ -92,16 +94,18 @@ class Agent:
         """Ask; see `twisted.web.iweb.IAgent.request`.
 
         :param uri: an absolute URI; only its path and query matter, the endpoint is fixed.
+        :returns: fails with `ValueError` for a method or URI that cannot stand in a request line.
         """
         _, _, rest = uri.partition(b"://")
         _, slash, target = rest.partition(b"/")
-        fields = [
-            (name, value) for name, values in (headers or Headers()).getAllRawHeaders() for value in values
-        ]
-        may_resend = method in _IDEMPOTENT
-        asked: Deferred[Any] = self.ask(
-            method, slash + target or b"/", [(b"Host", b"localhost"), *fields], bodyProducer, lambda: may_resend
-        )
+        if not _METHOD.fullmatch(method) or not _TARGET.fullmatch(target):
+            return fail(ValueError("the method or the URI is not well formed"))
+        headers = headers or Headers()
+        fields = [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
+        if not headers.hasHeader(b"Host"):
+            fields.insert(0, (b"Host", b"localhost"))
+        may_resend = method in _IDEMPOTENT and (bodyProducer is None or isinstance(bodyProducer, BytesBody))
+        asked: Deferred[Any] = self.ask(method, slash + target or b"/", fields, bodyProducer, lambda: may_resend)
         return asked
 
     def ask(
@@ -164,7 +168,8 @@ class Agent:
         pause, longest = _PAUSE_SECONDS
         while True:
             try:
-                connection = await self._endpoint.connect(self._factory)
+                connecting = self._endpoint.connect(self._factory)
+                connection = await connecting.addTimeout(self._connect_seconds, self._clock)
                 assert isinstance(connection, ClientConnection)
                 return connection
             except CancelledError:
