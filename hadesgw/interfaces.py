@@ -70,6 +70,12 @@ class IGatewayRequest(IRequest):
     dialect = Attribute("The :class:`hadesgw.policy.dialects.Dialect` the caller speaks.")
 
     relayed = Attribute("(lower-cased name, value) fields of the answer, beside those of `responseHeaders`.")
+    standing = Attribute("Such fields again, that are in the answer whoever makes it, in place of any of their names.")
+
+    on_tokens = Attribute(
+        "Called with the number of tokens, prompt and output, that the request asks for, by whoever has counted them"
+        " before the request is sent on; False when it has been refused for that. None when nobody wants to know."
+    )
 
     def at_end(ended: Callable[[bool], None]) -> None:
         """Call `ended` once, with True when the answer has been written to its end, with False when the client left.
@@ -85,6 +91,16 @@ class IGatewayRequest(IRequest):
         :param cap: the most bytes this route allows.
         :returns: fires with the body, or fails with :class:`hadesgw.policy.refusals.Refused` (too large, too late, not
             well formed), or with the connection's loss.
+        """
+
+    def gather_body(cap: int) -> None:
+        """Let the body come while the request waits for its turn, so that its client is seen to leave.
+
+        As long as bodies' memory is plentiful; else, and without this, 64 KiB come before reading is paused. Does not
+        send `100 Continue`. :meth:`read_body` or :meth:`body_at_hand` may follow.
+
+        :param cap: the most bytes this route allows; a body that turns out larger is answered with the refusal.
+        :raises hadesgw.policy.refusals.Refused: when a larger one is announced.
         """
 
     def body_at_hand(cap: int) -> bytes | None:
@@ -164,6 +180,16 @@ class IGuardObserver(Interface):
 
     def credential_refused(reason: str) -> None:
         """A request's credential did not admit it, for this (bounded) reason."""
+
+
+class ILimiterObserver(Interface):
+    """Told by the limiter about the queue before a model server."""
+
+    def queue_depth(upstream: str, depth: int) -> None:
+        """So many requests wait for the upstream of that name now."""
+
+    def queue_waited(upstream: str, seconds: float) -> None:
+        """A request has waited so long, whatever ended its wait."""
 
 
 class IProxyObserver(Interface):

@@ -25,14 +25,17 @@ def eager_writer(transport: ITransport) -> Callable[[bytes], None]:
     if not isinstance(transport, tcp.Connection) or transport.TLS:
         return transport.write
 
+    send = transport.socket.send
+
     def write(data: bytes) -> None:
         if transport.dataBuffer or transport._tempDataLen or not transport.connected or transport.disconnecting:
             transport.write(data)
             return
-        sent = transport.writeSomeData(data)
-        if not isinstance(sent, int):
-            transport.write(data)
-        elif sent < len(data):
+        try:
+            sent = send(data)
+        except OSError:  # full, or broken: the transport's own next try tells which
+            sent = 0
+        if sent < len(data):
             transport.write(data[sent:] if sent else data)
 
     return write

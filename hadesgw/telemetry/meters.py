@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -10,7 +10,14 @@ from zope.interface import implementer
 
 from hadesgw import __version__
 from hadesgw.http.site import Request
-from hadesgw.interfaces import IGuardObserver, IMeter, IProxyObserver, IReadinessObserver, ISiteObserver
+from hadesgw.interfaces import (
+    IGuardObserver,
+    ILimiterObserver,
+    IMeter,
+    IProxyObserver,
+    IReadinessObserver,
+    ISiteObserver,
+)
 from hadesgw.policy.refusals import Refusal
 
 _LATENCY_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 45_000, 60_000, 300_000)
@@ -20,7 +27,7 @@ NOBODY = "none"
 """The client label of a request that nobody was admitted for."""
 
 
-@implementer(IMeter, IGuardObserver, ISiteObserver, IProxyObserver, IReadinessObserver)
+@implementer(IMeter, IGuardObserver, ILimiterObserver, ISiteObserver, IProxyObserver, IReadinessObserver)
 class Meters:
     """The gateway's meters.
 
@@ -68,7 +75,19 @@ class Meters:
         self._auth_failures = Counter(
             "hades_codex_auth_failures", "Requests without a credential that admits.", ["reason"], registry=registry
         )
-        self._in_flight = Gauge("hades_codex_in_flight", "Requests being served.", registry=registry)
+        in_flight = Gauge("hades_codex_in_flight", "Requests being served.", registry=registry)
+        in_flight.set_function(lambda: self._serving)
+        self._serving = 0
+        self._queue_depth = Gauge(
+            "hades_codex_queue_depth", "Requests waiting for a slot of the upstream.", ["upstream"], registry=registry
+        )
+        self._queue_wait = Histogram(
+            "hades_codex_queue_wait_ms",
+            "Milliseconds requests waited for a slot of the upstream, of those that had to.",
+            ["upstream"],
+            buckets=_LATENCY_MS,
+            registry=registry,
+        )
         self._connections = Gauge("hades_codex_connections", "Client connections open.", registry=registry)
         self._upstream_up = Gauge(
             "hades_codex_upstream_up",
@@ -97,6 +116,7 @@ class Meters:
         build = Gauge("hades_codex_build_info", "The version running.", ["version"], registry=registry)
         build.labels(__version__).set(1)
         self._children: dict[tuple[Any, ...], Any] = {}
+        self._usuals: dict[tuple[str, bytes, str, str], tuple[Callable[..., None], ...]] = {}
 
     def _child(self, family: Any, *labels: str) -> Any:
         """`family.labels(...)`, remembered: prometheus_client takes a lock and builds strings for each."""
@@ -106,11 +126,23 @@ class Meters:
             child = self._children[key] = family.labels(*labels)
         return child
 
+    def _usual(self, route: str, method: bytes, status: str, client: str) -> tuple[Callable[..., None], ...]:
+        """What every request moves, found by one look-up."""
+        key = (route, method, status, client)
+        usual = self._usuals.get(key)
+        if usual is None:
+            usual = self._usuals[key] = (
+                self._requests.labels(route, method.decode("ascii"), status, client).inc,
+                self._latency.labels(route).observe,
+                self._first_byte.labels(route).observe,
+            )
+        return usual
+
     # -- IMeter --------------------------------------------------------------------------------------------------------
 
     def begun(self) -> None:
         """See :meth:`IMeter.begun`."""
-        self._in_flight.inc()
+        self._serving += 1
 
     def finished(self, request: Request, completed: bool, now: float) -> None:
         """See :meth:`IMeter.finished`."""
@@ -118,11 +150,12 @@ class Meters:
         route = record.route or "none"
         left = record.reason == "client_left"
         status = CLIENT_LEFT if left else str(request.code)
-        self._in_flight.dec()
-        self._child(self._requests, route, request.method.decode("ascii"), status, record.client or NOBODY).inc()
-        self._child(self._latency, route).observe((now - record.started) * 1_000)
+        self._serving -= 1
+        count, observe_latency, observe_first_byte = self._usual(route, request.method, status, record.client or NOBODY)
+        count()
+        observe_latency((now - record.started) * 1_000)
         if record.first_byte is not None:
-            self._child(self._first_byte, route).observe((record.first_byte - record.started) * 1_000)
+            observe_first_byte((record.first_byte - record.started) * 1_000)
             if record.stream:
                 self._child(self._stream_duration, route).observe((now - record.first_byte) * 1_000)
                 self._child(self._stream_bytes, route).inc(request.sentLength)
@@ -151,7 +184,7 @@ class Meters:
         """See :meth:`ISiteObserver.correlation_missing`."""
         self._missing.inc()
 
-    # -- IProxyObserver, IReadinessObserver, IGuardObserver ------------------------------------------------------------
+    # -- IProxyObserver, IReadinessObserver, IGuardObserver, ILimiterObserver ------------------------------------------
 
     def correlation_mismatch(self, header: bytes) -> None:
         """See :meth:`IProxyObserver.correlation_mismatch`."""
@@ -168,6 +201,14 @@ class Meters:
     def credential_refused(self, reason: str) -> None:
         """See :meth:`IGuardObserver.credential_refused`."""
         self._child(self._auth_failures, reason).inc()
+
+    def queue_depth(self, upstream: str, depth: int) -> None:
+        """See :meth:`ILimiterObserver.queue_depth`."""
+        self._child(self._queue_depth, upstream).set(depth)
+
+    def queue_waited(self, upstream: str, seconds: float) -> None:
+        """See :meth:`ILimiterObserver.queue_waited`."""
+        self._child(self._queue_wait, upstream).observe(seconds * 1_000)
 
     def lines_dropped(self, count: int) -> None:
         """`count` log lines were dropped."""
