@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -97,7 +98,8 @@ class Request(server.Request):
             return
         if body is NOT_DONE_YET:
             return
-        self.setHeader(b"Content-Length", b"%d" % len(body))
+        if body or self.method != b"HEAD":  # who answers HEAD with nothing has said what the length would be
+            self.setHeader(b"Content-Length", b"%d" % len(body))
         self.write(body)
         self.finish()
 
@@ -144,7 +146,8 @@ class Request(server.Request):
 
     def read_body(self, cap: int) -> Deferred[bytes]:
         """See :meth:`IGatewayRequest.read_body`."""
-        assert self.channel is not None
+        if self.channel is None:
+            return fail(ConnectionLost("the client left before its body was asked for"))
         return self.channel.read_body(cap)
 
     def gather_body(self, cap: int) -> None:
@@ -154,8 +157,7 @@ class Request(server.Request):
 
     def body_at_hand(self, cap: int) -> bytes | None:
         """See :meth:`IGatewayRequest.body_at_hand`."""
-        assert self.channel is not None
-        return self.channel.body_at_hand(cap)
+        return None if self.channel is None else self.channel.body_at_hand(cap)
 
     def watch(self, seconds: float) -> None:
         """See :meth:`IGatewayRequest.watch`."""
@@ -167,6 +169,7 @@ class Request(server.Request):
         self.record.reason = refusal.reason
         self.record.code = refusal.code
         body = error_body(refusal, self.dialect)
+        self.responseHeaders, self.etag, self.lastModified = Headers(), None, None  # they were of another answer
         self.setResponseCode(refusal.status, PHRASES.get(refusal.status, b"Refused"))
         if refusal.close and self.channel is not None:
             self.channel.forbid_reuse()
@@ -234,10 +237,16 @@ class Request(server.Request):
         self._bodiless = self.method == b"HEAD" or self.code in NO_BODY_CODES
         fields = [(name.lower(), value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values]
         fields += self.relayed
+        if self.etag is not None:
+            fields.append((b"etag", self.etag))
+        if self.lastModified is not None:
+            fields.append((b"last-modified", datetimeToString(self.lastModified)))
         if self.standing:
             standing = {name for name, _ in self.standing}
             fields = [field for field in fields if field[0] not in standing] + self.standing
         present = {name for name, _ in fields}
+        if self.code in NO_BODY_CODES and b"content-length" in present:
+            fields = [field for field in fields if field[0] != b"content-length"]  # RFC 9110 8.6
         self._measured = b"content-length" in present
         if not self._bodiless and not self._measured:
             if self.head.minor == 1:
