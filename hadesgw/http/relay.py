@@ -53,7 +53,7 @@ class Relay(Protocol):
         request = self._request
         request.on_interrupt = self._interrupted
         request.at_end(self._departed)
-        self._asked = answer.addCallbacks(self._begin, self._unanswered)
+        self._asked = answer.addCallbacks(self._begin, self._unanswered).addErrback(self._failed)
 
     # -- The upstream's side -------------------------------------------------------------------------------------------
 
@@ -65,6 +65,10 @@ class Relay(Protocol):
         self._end()
         self._request.refuse(refusal)
 
+    def _failed(self, failure: Failure) -> None:
+        """A defect of ours: it is logged, and nobody waits for ever because of it."""
+        self._request.processingFailed(failure)
+
     def _begin(self, answer: Answer) -> None:
         """The answer's head is here."""
         self._asked = None
@@ -74,13 +78,13 @@ class Relay(Protocol):
         ours = request.channel.site.correlator.names  # type: ignore[union-attr]
         request.setResponseCode(answer.code, PHRASES.get(answer.code, b"Unassigned"))
         fields = answer_fields(answer.fields, ours)
-        if answer.length is not UNKNOWN_LENGTH:
-            fields.append((b"content-length", b"%d" % answer.length))
-        if _is_event_stream(fields):
+        if _is_event_stream(fields):  # never of stated length, or an event of ours could fill up what is missing
             fields = [field for field in fields if field[0] not in _EVENT_STREAM_NAMES]
             fields += _EVENT_STREAM_FIELDS
             self._events = EventScanner()
             request.record.stream = True
+        elif answer.length is not UNKNOWN_LENGTH:
+            fields.append((b"content-length", b"%d" % answer.length))
         request.relayed = fields
         if self._events is not None:
             request.write(b"")  # whoever waits for events may see at once that they will come

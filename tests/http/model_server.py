@@ -126,6 +126,14 @@ class ModelServer:
         """Answer on the connection made last."""
         self.line.say(*pieces)
 
+    def close(self) -> None:
+        """End the connection made last, in order."""
+        self.line.close()
+
+    def reset(self) -> None:
+        """Break the connection made last."""
+        self.line.reset()
+
 
 def make_agent(reactor: Reactor, server: IStreamClientEndpoint, *, jitter: Callable[[], float] = lambda: 0.5) -> Agent:
     """An agent with vLLM's usual limits.

@@ -170,7 +170,7 @@ class AgentInterfaceTests(Case):
         self.complete()
         self.server.heard()
         asked = self.request(method, **others)
-        self.server.line.close()
+        self.server.close()
         asked.addErrback(lambda failure: failure.trap(UpstreamFailure))
         return len(self.server.lines)
 
@@ -227,13 +227,9 @@ class KeepingTests(Case):
         self.complete()
         self.assertEqual(len(self.server.lines), 2)
 
-    def close_line(self) -> None:
-        """The model server closes the connection made last."""
-        self.server.line.close()
-
     def test_one_that_the_server_closed_is_not_used(self) -> None:
         """Nor one on which it said something unasked."""
-        for spoil in (self.close_line, lambda: self.server.say(b"HTTP/1.1 408 Timeout\r\n\r\n")):
+        for spoil in (self.server.close, lambda: self.server.say(b"HTTP/1.1 408 Timeout\r\n\r\n")):
             self.complete()
             before = len(self.server.lines)
             spoil()
@@ -273,7 +269,7 @@ class ResendingTests(Case):
         self.assertEqual(len(request_lines(self.server.heard())), 1)
         if said:
             self.server.say(said)
-        getattr(self.server.line, how)()
+        getattr(self.server, how)()
         return asked
 
     def test_once_on_a_fresh_connection(self) -> None:
@@ -289,14 +285,14 @@ class ResendingTests(Case):
     def test_not_twice(self) -> None:
         """What dies on a fresh connection died of itself."""
         asked = self.lose()
-        self.server.line.close()
+        self.server.close()
         self.assertIs(self.refusal(asked), refusals.UPSTREAM_DIED)
         self.assertEqual((len(self.server.lines), self.questions), (2, 1))
 
     def test_never_from_a_fresh_connection(self) -> None:
         """The question is not even asked."""
         asked = self.ask()
-        self.server.line.close()
+        self.server.close()
         self.assertIs(self.refusal(asked), refusals.UPSTREAM_DIED)
         self.assertEqual((len(self.server.lines), self.questions), (1, 0))
 
@@ -331,7 +327,7 @@ class ResendingTests(Case):
         self.complete()
         self.server.failures = [ConnectError(2, "No such file or directory")]
         asked = self.ask()
-        self.server.line.close()
+        self.server.close()
         self.assertIs(self.refusal(asked), refusals.UPSTREAM_MISSING)
 
     def test_giving_up_reaches_the_second_connection(self) -> None:
