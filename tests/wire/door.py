@@ -18,6 +18,7 @@ from hadesgw.http.framing import AllowedHosts, HeadLimits
 from hadesgw.http.site import Request, Site
 from hadesgw.interfaces import ISiteObserver
 from hadesgw.policy.correlation import Correlator
+from hadesgw.policy.origins import Origins
 from hadesgw.policy.refusals import Refusal, Refused
 from tests.wire.answers import Answer, read_answers
 from tests.wire.line import Reactor, Socket, connect
@@ -116,6 +117,7 @@ class Door:
             "clock": self.reactor,
             "correlator": Correlator("X-Request-ID", "X-Conveyance-Session-ID", self.mint),
             "hosts": AllowedHosts(()),
+            "origins": Origins(()),
             "head_limits": HeadLimits(),
             "body_memory": self.memory,
             "timeouts": Timeouts(),

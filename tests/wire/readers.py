@@ -61,10 +61,11 @@ def read_ours(data: bytes) -> Verdict:
                 return Waiting()
     except Refused as refused:
         return Refusing(refused.refusal.reason)
-    return Reading(head.method, head.target, head.minor, _alike(head.fields), body, end + used)
+    return Reading(head.method, head.target, head.minor, alike(head.fields), body, end + used)
 
 
-def _alike(fields: Fields) -> Fields:
+def alike(fields: Fields) -> Fields:
+    """Fields as :class:`Reading` has them."""
     return [(name, value.lower() if name == b"transfer-encoding" else value) for name, value in fields]
 
 
@@ -116,7 +117,7 @@ class _Messages:
         self._body += body
 
     def on_message_complete(self) -> None:
-        self.found.append((self._target, _alike(self._fields), self._body))
+        self.found.append((self._target, alike(self._fields), self._body))
 
 
 def read_llhttp(data: bytes) -> list[tuple[bytes, Fields, bytes]]:

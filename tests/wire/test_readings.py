@@ -7,13 +7,16 @@ ones of every kind, with odd but allowed spellings, then broken at random. `HADE
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections import Counter
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.wire.readers import Reading, Refusing, Verdict, Waiting, read_h11, read_llhttp, read_ours
+from hadesgw.http.framing import AllowedHosts
+from tests.wire.door import Caller, Door, echo
+from tests.wire.readers import Reading, Refusing, Verdict, Waiting, alike, read_h11, read_llhttp, read_ours
 
 REQUESTS = int(os.environ.get("HADESGW_FUZZ_REQUESTS", "20000"))
 SEED = int(os.environ.get("HADESGW_FUZZ_SEED", "20261121"))
@@ -139,6 +142,13 @@ class Author(random.Random):
         return request
 
 
+class Everyone(AllowedHosts):
+    """For this file every host is ours."""
+
+    def admits(self, host: bytes) -> bool:
+        return True
+
+
 def disagreement(data: bytes, ours: Verdict) -> str | None:
     """What the others make of a request that we admit, if it is something else; or that we wait where they do not."""
     if isinstance(ours, Refusing):
@@ -179,3 +189,32 @@ class ReadingTests(SynchronousTestCase):
             tally[verdict.why if isinstance(verdict, Refusing) else type(verdict).__name__] += 1
         self.assertGreater(tally["Reading"], REQUESTS / 4, tally)  # else this would show little
         self.assertGreater(len(tally), 9, tally)
+
+    def test_the_door_serves_what_the_reader_reads(self) -> None:
+        """However the bytes are cut, the resource sees that request, or the client that refusal."""
+        author = Author(SEED + 1)
+        for number in range(REQUESTS // 20):
+            data = author.write()
+            verdict = read_ours(data)
+            door = Door(echo(cap=10**6), hosts=Everyone(()))
+            caller = door.call()
+            while data:
+                cut = author.choice((1, 2, 5, 30, len(data)))
+                caller.send(data[:cut])
+                data = data[cut:]
+            self.assert_served(door, caller, verdict, f"number {number}")
+
+    def assert_served(self, door: Door, caller: Caller, verdict: Verdict, name: str) -> None:
+        """The door did with a request what the verdict on it says."""
+        if isinstance(verdict, Waiting):
+            self.assertEqual(caller.received, b"", name)
+        elif isinstance(verdict, Refusing):
+            method = door.asked[0].method if door.asked else b"GET"  # a body may break after a sound head
+            self.assertIn(caller.answer(method).status, (400, 414, 415, 417, 431, 501, 505), name)
+            if method != b"HEAD":
+                self.assertEqual(json.loads(caller.answer().body)["error"]["code"], verdict.why, name)
+        else:
+            request = door.asked[0]
+            seen = (request.method, request.uri, request.head.minor, alike(request.head.fields))
+            self.assertEqual(seen, verdict[:4], name)
+            self.assertEqual(caller.answers(verdict.method)[0].one(b"Content-Length"), b"%d" % len(verdict.body), name)
