@@ -68,6 +68,9 @@ class IGatewayRequest(IRequest):
     correlation = Attribute("The :class:`hadesgw.policy.correlation.Correlation` every answer carries.")
     record = Attribute("The :class:`Record` of this request.")
     dialect = Attribute("The :class:`hadesgw.policy.dialects.Dialect` the caller speaks.")
+    certificate = Attribute(
+        "The :class:`hadesgw.policy.credentials.ClientCertificate` that the client has proved by TLS to be, or None."
+    )
 
     relayed = Attribute("(lower-cased name, value) fields of the answer, beside those of `responseHeaders`.")
     standing = Attribute("Such fields again, that are in the answer whoever makes it, in place of any of their names.")

@@ -40,6 +40,7 @@ IMPURE = ("twisted.internet", "twisted.web")
 
 DEPENDENCIES = {
     "OpenSSL",
+    "cryptography",
     "httptools",
     "msgspec",
     "prometheus_client",

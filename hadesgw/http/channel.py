@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
+    IHandshakeListener,
     IProducer,
     IPullProducer,
     IPushProducer,
@@ -34,6 +35,7 @@ from hadesgw.http.framing import RequestHead
 from hadesgw.http.transport import eager_writer, read_plainly
 from hadesgw.policy import refusals
 from hadesgw.policy.correlation import Correlation
+from hadesgw.policy.credentials import ClientCertificate
 from hadesgw.policy.dialects import Dialect, dialect_of, error_body
 from hadesgw.policy.refusals import Refusal, Refused
 
@@ -50,7 +52,7 @@ LINGER_SECONDS = 2.0
 """How long a closed connection still swallows what the client sends, so that a reset cannot eat our last answer."""
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHandshakeListener)
 class Channel(Protocol):
     """One connection of one client.
 
@@ -93,7 +95,13 @@ class Channel(Protocol):
         if not self.site.opened(self):
             self._refuse(refusals.TOO_MANY_CONNECTIONS, self.site.correlator.identify(()))
             return
-        self._deadline.set(self.site.timeouts.idle)
+        # A handshake is made of bytes that trickle in, as a head is, and has no more time.
+        self._deadline.set(self.site.timeouts.request_head if self.isSecure() else self.site.timeouts.idle)
+
+    def handshakeCompleted(self) -> None:
+        """TLS is agreed on: only now does the client have its time to begin."""
+        if not self._lingering:
+            self._deadline.set(self.site.timeouts.idle)
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes from the client."""
@@ -120,6 +128,11 @@ class Channel(Protocol):
             body.fail(reason)
             body.release()
         self._deadline.end()
+
+    def client_closed(self) -> None:
+        """The client closed its half by the means of TLS: it has left, however much of an answer it has not taken."""
+        if self._request is not None:
+            self.abort()
 
     # -- Reading -------------------------------------------------------------------------------------------------------
 
@@ -280,10 +293,10 @@ class Channel(Protocol):
         self._unread = b""
         self._resume_reading()
         self.transport.unregisterProducer()  # type: ignore[attr-defined]
-        if ISSLTransport.providedBy(self.transport) or not hasattr(self.transport, "loseWriteConnection"):
-            self.transport.loseConnection()
-        else:
+        if hasattr(self.transport, "loseWriteConnection"):
             self.transport.loseWriteConnection()
+        else:
+            self.transport.loseConnection()
         self._deadline.set(self.site.timeouts.idle if self.choked else LINGER_SECONDS)
 
     def _hang_up(self) -> None:
@@ -413,6 +426,11 @@ class Channel(Protocol):
     def isSecure(self) -> bool:
         """Whether the connection is TLS."""
         return ISSLTransport.providedBy(self.transport)
+
+    @property
+    def certificate(self) -> ClientCertificate | None:
+        """What the client has proved to be by TLS."""
+        return getattr(self.transport, "client_certificate", None)
 
     def loseConnection(self) -> None:
         """Close once everything is written."""

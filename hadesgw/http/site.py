@@ -25,6 +25,7 @@ from hadesgw.http.framing import AllowedHosts, Fields, HeadLimits, RequestHead
 from hadesgw.interfaces import IGatewayRequest, ISiteObserver, Record
 from hadesgw.policy import refusals
 from hadesgw.policy.correlation import Correlation, Correlator
+from hadesgw.policy.credentials import ClientCertificate
 from hadesgw.policy.dialects import dialect_of, error_body
 from hadesgw.policy.refusals import Refusal
 
@@ -183,6 +184,11 @@ class Request(server.Request):
             self.write(body)
             self.finish()
         return NOT_DONE_YET
+
+    @property
+    def certificate(self) -> ClientCertificate | None:
+        """See :attr:`IGatewayRequest.certificate`."""
+        return None if self.channel is None else self.channel.certificate
 
     @property
     def choked(self) -> bool:

@@ -12,10 +12,7 @@ import enum
 import hashlib
 import hmac
 import itertools
-import os
 import re
-import shlex
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +22,7 @@ import msgspec
 from msgspec import Meta
 
 from hadesgw.policy import toml
+from hadesgw.policy.guarded_file import SECRET, Unfit, read_guarded
 from hadesgw.policy.toml import ConfigError
 
 ANONYMOUS = "anonymous"
@@ -81,7 +79,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     :ivar burst: requests at once.
     :ivar max_in_flight: requests at one time.
     :ivar tokens_per_minute: model tokens, prompt and output together.
-    :ivar certificate: subject name of the TLS client certificate that is as good as a token, or None.
+    :ivar certificate: a name in the TLS client certificate that is as good as a token, or None; see
+        :class:`ClientCertificate`.
     """
 
     name: str
@@ -135,6 +134,24 @@ class Credential(msgspec.Struct, frozen=True):
         return "<Credential>"
 
     __str__ = __repr__
+
+
+class ClientCertificate(msgspec.Struct, frozen=True):
+    """What a client proved to be by TLS.
+
+    :ivar names: ``DNS:name``, in lower case, and ``URI:uri`` of each alternative name of those kinds, and the whole
+        subject in the form of RFC 4514. The kinds differ in spelling, so none can be taken for another.
+    :ivar expires: the first moment at which it no longer counts, with its time zone.
+    """
+
+    names: frozenset[str]
+    expires: datetime
+
+
+def _canonical(certificate: str) -> str:
+    """A name as :class:`ClientCertificate` spells it: letter case means nothing in DNS (RFC 4343)."""
+    kind, colon, name = certificate.partition(":")
+    return kind + colon + name.lower() if kind == "DNS" else certificate
 
 
 class CredentialError(msgspec.Struct, frozen=True):
@@ -253,7 +270,7 @@ class ClientDirectory:
         certified = [client for client in self.clients if client.certificate is not None]
         self._by_name = {client.name: client for client in self.clients}
         self._by_digest = {holding.token.sha256: holding for holding in holdings}
-        self._by_certificate = {client.certificate: client for client in certified}
+        self._by_certificate = {_canonical(client.certificate or ""): client for client in certified}
         if len(self._by_name) < len(self.clients):
             raise ValueError("two clients have one name")
         if len(self._by_digest) < len(holdings):
@@ -292,13 +309,20 @@ class ClientDirectory:
             return Denied(DenialReason.EXPIRED, client.name)
         return Admitted(client)
 
-    def recognise(self, certificate: str) -> Verdict:
-        """Whose certificate this is.
+    def recognise(self, presented: ClientCertificate, now: datetime) -> Verdict:
+        """Whose certificate this is: of the one client that one of its names belongs to. If they belong to
+        several it is nobody's, for the order of names in a certificate means nothing.
 
-        :param certificate: subject name of a certificate that TLS has verified.
+        :param presented: what TLS has verified.
+        :param now: the time, with its time zone; a connection may outlast the certificate that opened it.
         """
-        client = self._by_certificate.get(certificate)
-        return Admitted(client) if client is not None else Denied(DenialReason.UNKNOWN)
+        found = [self._by_certificate[name] for name in presented.names if name in self._by_certificate]
+        if len(found) != 1:
+            return Denied(DenialReason.UNKNOWN)
+        (client,) = found
+        if now >= presented.expires:
+            return Denied(DenialReason.EXPIRED, client.name)
+        return Admitted(client)
 
 
 class ClientStore:
@@ -319,6 +343,19 @@ class ClientStore:
     def directory(self) -> ClientDirectory:
         """The directory in force."""
         return self._directory
+
+    @property
+    def everybody(self) -> tuple[Client, ...]:
+        """The clients in force, suspended or not; the anonymous one last, if there is one."""
+        return self._directory.clients if self._anonymous is None else (*self._directory.clients, self._anonymous)
+
+    def standing(self, name: str) -> Client | None:
+        """The client of that name, unless it is gone or suspended."""
+        if name in self._suspended:
+            return None
+        if self._anonymous is not None and self._anonymous.name == name:
+            return self._anonymous
+        return self._directory.named(name)
 
     @property
     def suspended(self) -> frozenset[str]:
@@ -343,19 +380,27 @@ class ClientStore:
         self._suspended.remove(name)
         return True
 
-    def identify(self, presented: Credential | CredentialError, now: datetime) -> Verdict:
-        """As :meth:`ClientDirectory.identify`, then the anonymous client and suspensions.
+    def identify(
+        self,
+        presented: Credential | CredentialError,
+        now: datetime,
+        certificate: ClientCertificate | None = None,
+    ) -> Verdict:
+        """As :meth:`ClientDirectory.identify`, then the certificate, the anonymous client and suspensions.
 
-        Anonymous is only who presents nothing: a credential that fails is not forgiven.
+        A certificate counts for who presents nothing else, so that one program may hold the certificate of a
+        machine and say by tokens for whom it asks. Anonymous is only who presents neither: a credential that
+        fails is not forgiven, and a certificate that we do not know is one that fails.
+
+        :param certificate: what the client has proved to be by TLS.
         """
         verdict = self._directory.identify(presented, now)
-        if self._anonymous is not None and verdict == Denied(DenialReason.MISSING):
-            verdict = Admitted(self._anonymous)
+        if verdict == Denied(DenialReason.MISSING):
+            if certificate is not None:
+                verdict = self._directory.recognise(certificate, now)
+            elif self._anonymous is not None:
+                verdict = Admitted(self._anonymous)
         return self._unless_suspended(verdict)
-
-    def recognise(self, certificate: str) -> Verdict:
-        """As :meth:`ClientDirectory.recognise`, then suspensions."""
-        return self._unless_suspended(self._directory.recognise(certificate))
 
     def _unless_suspended(self, verdict: Verdict) -> Verdict:
         if isinstance(verdict, Admitted) and verdict.client.name in self._suspended:
@@ -422,38 +467,18 @@ _LARGEST = 4 << 20  # bytes: some 20,000 clients
 def clients_text(path: str, credentials_directory: str | None) -> str:
     """The text of the clients file at `path`.
 
-    The file must be its owner's alone, for digests tell who may come in and a writable one lets anybody in.
-    What systemd puts into a service's credentials directory is exempt: access there is the directory's, and
-    the file's group bits are the mask of an access list.
+    The file must be its owner's alone, for digests tell who may come in and a writable one lets anybody in;
+    see :func:`hadesgw.policy.guarded_file.read_guarded`.
 
     :param credentials_directory: the value of `$CREDENTIALS_DIRECTORY`, or None.
     :raises ClientsError: if it cannot be read, is too large or not UTF-8, or others may read or write it.
     """
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ClientsError(path, "", "a regular file")
-            if status.st_mode & 0o077 and not _is_under(path, credentials_directory):
-                raise ClientsError(path, "", f"a file for its owner alone; run: chmod 600 {shlex.quote(path)}")
-            content = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise ClientsError(path, "", f"a readable file: {error.strerror}") from None
-    if len(content) > _LARGEST:
-        raise ClientsError(path, "", "a file of at most 4 MiB")
-    try:
-        return content.decode()
+        return read_guarded(path, SECRET, _LARGEST, credentials_directory).decode()
+    except Unfit as unfit:
+        raise ClientsError(path, "", str(unfit)) from None
     except UnicodeDecodeError:
         raise ClientsError(path, "", "UTF-8 text") from None
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Opens for `open`; a FIFO nobody writes to would hold us up for ever."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _is_under(path: str, directory: str | None) -> bool:
-    return bool(directory) and Path(path).resolve().is_relative_to(Path(directory or "").resolve())
 
 
 _Name = Annotated[
@@ -473,7 +498,13 @@ _Model = Annotated[str, Meta(min_length=1, max_length=256, description="a model'
 _Rate = Annotated[float, Meta(gt=0, le=1_000_000, description="a number per second > 0, at most 1000000")]
 _Count = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 _Tokens = Annotated[int, Meta(ge=1, le=1_000_000_000, description="a whole number from 1 to 1000000000")]
-_Subject = Annotated[str, Meta(pattern=r"\A[!-~]([ -~]{0,253}[!-~])?\Z", description="a certificate's subject name")]
+_Certificate = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?=.{1,255}\Z)(?:DNS:[!-~]+|URI:[!-~]+|[A-Za-z0-9.]+=[ -~]*[!-~])\Z",
+        description='a name in a certificate, such as "DNS:robot.example", "URI:spiffe://example/robot" or "CN=robot"',
+    ),
+]
 
 
 class _TokenEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -494,7 +525,7 @@ class _ClientEntry(msgspec.Struct, frozen=True, kw_only=True):
     burst: _Count | None = None
     max_in_flight: _Count | None = None
     tokens_per_minute: _Tokens | None = None
-    certificate: _Subject | None = None
+    certificate: _Certificate | None = None
 
     def client(self) -> Client:
         return Client(
@@ -552,7 +583,7 @@ class _Taken:
             self._take(self._digests, token.sha256, f"{path}.tokens[{at}].sha256", "a token of its own")
         if client.certificate is not None:
             path = f"{path}.certificate"
-            self._take(self._certificates, client.certificate, path, "a certificate of its own")
+            self._take(self._certificates, _canonical(client.certificate), path, "a certificate of its own")
 
     def _take(self, seen: dict[_T, str], value: _T, path: str, expected: str) -> None:
         if value in seen:

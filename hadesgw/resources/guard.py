@@ -45,7 +45,7 @@ class Guard(Layer):
         """Admit, or refuse before anything of the body is read."""
         values = request.head.values
         credential = parse_authorization(values(b"authorization"), values(b"x-api-key"))
-        verdict = self._clients.identify(credential, datetime.fromtimestamp(self._wall(), UTC))
+        verdict = self._clients.identify(credential, datetime.fromtimestamp(self._wall(), UTC), request.certificate)
         if not isinstance(verdict, Admitted):
             self._observer.credential_refused(verdict.reason)
             refusal = _REFUSALS.get(verdict.reason, refusals.WRONG_CREDENTIAL)
