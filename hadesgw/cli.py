@@ -164,7 +164,9 @@ def _parser(surroundings: Surroundings) -> _Parser:
     check.set_defaults(command=_run_check)
 
     demo = _command(commands, "demo", "serve with a rehearsal model, a new client and the curl line to try")
-    demo.add_argument("--script", metavar="FILE", help="what the rehearsal model answers")
+    model = demo.add_mutually_exclusive_group()
+    model.add_argument("--script", metavar="FILE", help="what the rehearsal model answers")
+    model.add_argument("--gguf", metavar="FILE", help="a real small model in its place (extra: local)")
     demo.add_argument("--config", metavar="FILE", help="the configuration to rehearse")
     demo.set_defaults(command=_run_demo)
 
@@ -196,7 +198,7 @@ _TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd impor
 
 def _run_demo(options: argparse.Namespace, surroundings: Surroundings) -> None:
     command = [sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile=", "hadesgw", "--demo"]
-    for option in ("script", "config"):
+    for option in ("script", "gguf", "config"):
         value = getattr(options, option)
         if value is not None:
             command.append(f"--{option}={value}")

@@ -50,12 +50,13 @@ BACKLOG = 4096
 class Options(usage.Options):
     """Command line of `twistd hadesgw`."""
 
-    synopsis = "[--config FILE] [--check] [--demo [--script FILE]] [--log-format json|text]"
+    synopsis = "[--config FILE] [--check] [--demo [--script FILE | --gguf FILE]] [--log-format json|text]"
     longdesc = "The front door of a vLLM server that listens only on a UNIX socket."
     optParameters: ClassVar = [  # noqa: N815 - Twisted's name, as the next
         ["config", "c", None, "Configuration file; without it the built-in defaults apply."],
         ["log-format", None, None, "json or text; without it the configuration decides."],
         ["script", None, None, "With --demo: what the rehearsal model says, as a TOML file."],
+        ["gguf", None, None, "With --demo: a real small model in place of the rehearsal (extra: local)."],
     ]
     optFlags: ClassVar = [  # noqa: N815
         ["check", None, "Check the configuration and the clients, say what was found, and exit."],
@@ -82,10 +83,15 @@ class Options(usage.Options):
     def _cast(self, config: Config) -> None:
         """Decide who plays: the configured model and clients, or the rehearsal's."""
         if self["demo"]:
-            from hadesgw.demo.opening import Opening  # only a demo pays for it
+            from hadesgw.demo.opening import Opening, OpeningRefused  # only a demo pays for it
 
-            self.opening: Opening | None = Opening(config, self["script"])
+            try:
+                self.opening: Opening | None = Opening(config, self["script"], self["gguf"])
+            except OpeningRefused as error:
+                raise StartRefused(str(error)) from None
             self.config, self.clients = self.opening.config, self.opening.clients
+        elif self["script"] is not None or self["gguf"] is not None:
+            raise StartRefused("--script and --gguf are for --demo: say that too, or leave them out")
         else:
             self.opening = None
             self.config, self.clients = config, _load_clients(config, os.environ)

@@ -296,11 +296,14 @@ class OtherTests(CommandTests):
         """Of the same Python, in the foreground, without a pid file, with the options passed on."""
         self.good("demo")
         self.good("demo", "--script=-s.toml", "--config", "my file.toml")
+        self.good("demo", "--gguf", "a model.gguf")
         serve = ["--nodaemon", "--pidfile=", "hadesgw", "--demo"]
-        (first, plain), (second, full) = self.executed
+        (first, plain), (second, full), (_, real) = self.executed
         self.assertEqual((first, second), (sys.executable, sys.executable))
         self.assertEqual((plain[0], plain[1], plain[3:]), (sys.executable, "-c", serve))
         self.assertEqual(full[3:], [*serve, "--script=-s.toml", "--config=my file.toml"])
+        self.assertEqual(real[3:], [*serve, "--gguf=a model.gguf"])
+        self.bad(2, "not allowed with", "demo", "--script", "s.toml", "--gguf", "m.gguf")
 
     def test_version_names_what_a_report_needs(self) -> None:
         """As a command and as an option."""

@@ -48,6 +48,7 @@ DEPENDENCIES = {
     "treq",
     "twisted",
     "wsproto",
+    "xllamacpp",  # the extra `local`
     "zope",
 }
 """What may be imported besides the standard library: what pyproject.toml asks for, and Twisted's own."""

@@ -60,7 +60,7 @@ MINIMUMS = (
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[a-z0-9,-]+\])?==([^\s;\\]+)(.*)$", re.MULTILINE)
 """A pinned package of a lock: its name, version, and what else is said in the line."""
 
-LOCKS = ("build", "lint", "run", "test")
+LOCKS = ("build", "lint", "local", "run", "test")
 
 
 def lock_text(name: str) -> str:

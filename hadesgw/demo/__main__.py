@@ -7,8 +7,6 @@ whoever started it is gone.
 from __future__ import annotations
 
 import argparse
-import socket
-import stat
 import sys
 from pathlib import Path
 from secrets import token_hex
@@ -21,6 +19,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.stdio import StandardIO
 from twisted.python.failure import Failure
 
+from hadesgw.demo.leftover import clear
 from hadesgw.demo.manner import UvicornSite
 from hadesgw.demo.order import House
 from hadesgw.demo.script import Script, ScriptError, built_in, parse
@@ -73,19 +72,6 @@ def _script(path: Path | None) -> Script:
         raise SystemExit(f"{path}: {error}") from None
 
 
-def _clear(path: Path) -> None:
-    """Remove the socket of a dead process; a live one, or another file, is left to make listening fail."""
-    try:
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            return
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(str(path))
-    except ConnectionRefusedError:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return
-
-
 def main(arguments: list[str]) -> None:
     """Serve until stopped.
 
@@ -95,7 +81,7 @@ def main(arguments: list[str]) -> None:
     house = House(tuple(options.model or ["qwen3-coder-30b-a3b-instruct"]), options.context_tokens)
     script, pace = _script(options.script), options.tokens_per_second
     site = UvicornSite(Theatre(house, script, reactor, pace, lambda: token_hex(8)), reactor)
-    _clear(options.socket)
+    clear(options.socket)
     try:
         listen = IReactorUNIX(reactor).listenUNIX
         listen(str(options.socket), site, _BACKLOG, _MODE)  # type: ignore[arg-type]

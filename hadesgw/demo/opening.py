@@ -1,4 +1,4 @@
-"""`--demo`: a configuration whose model is the rehearsal, whose only client is fresh, and word of how to use it."""
+"""`--demo`: a configuration with a model of ours and a fresh client, and word of how to use it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from hadesgw.config import Config, Upstream
-from hadesgw.demo.process import RehearsalProcess
+from hadesgw.demo.local_model import llama_installed, model_name, refusal
+from hadesgw.demo.process import LocalModelProcess, ModelProcess, RehearsalProcess
 from hadesgw.interfaces import IServing
 from hadesgw.policy.credentials import ClientStore, Role, entry, mint_token, parse_clients
 
@@ -24,18 +26,74 @@ CLIENT = "demo"
 MODEL = "qwen3-coder-30b-a3b-instruct"
 
 
+class OpeningRefused(Exception):
+    """The demo cannot be given like this; the text says why and what to do."""
+
+
+class _Cast(msgspec.Struct, frozen=True):
+    """Who plays the model.
+
+    :ivar upstream: its name as an upstream.
+    :ivar model: the name it answers to.
+    :ivar introduction: what it is, in a sentence.
+    :ivar process: makes its process of a reactor and a socket's path.
+    """
+
+    upstream: str
+    model: str
+    introduction: str
+    process: Callable[[Any, Path], ModelProcess]
+
+
+def _rehearsal(script: str | None) -> _Cast:
+    path = None if script is None else Path(script).absolute()
+    return _Cast(
+        "rehearsal",
+        MODEL,
+        "a rehearsal model: no weights and no thoughts, but the manner of a real vLLM.",
+        lambda reactor, socket: RehearsalProcess(reactor, socket, models=[MODEL], script=path),
+    )
+
+
+def _local_model(gguf: Path, context_tokens: int) -> _Cast:
+    """A model file of the user's.
+
+    :raises OpeningRefused: if it is known that it cannot be served here.
+    """
+    reason = refusal(gguf, llama_installed())
+    if reason:
+        raise OpeningRefused(f"--gguf: {reason}")
+    name = model_name(gguf)
+    return _Cast(
+        "local",
+        name,
+        f"the real model {name}, which llama.cpp runs on this machine.",
+        lambda reactor, socket: LocalModelProcess(reactor, socket, gguf=gguf, name=name, context_tokens=context_tokens),
+    )
+
+
 class Opening:
     """What `--demo` puts in the place of the model server and of the clients file.
 
-    :ivar config: the operator's configuration, pointed at the rehearsal model.
+    :param script: a file of rules for the rehearsal model, or None.
+    :param gguf: a model file to be served in the rehearsal model's place, or None.
+    :ivar config: the operator's configuration, pointed at the model.
     :ivar clients: one client, whose token exists only in this process and on the terminal.
+    :raises OpeningRefused: if the model cannot be served.
     """
 
-    def __init__(self, config: Config, script: str | None) -> None:
+    def __init__(self, config: Config, script: str | None, gguf: str | None) -> None:
+        if script is not None and gguf is not None:
+            raise OpeningRefused("--script is for the rehearsal model, a model of --gguf says what it likes")
+        if gguf is None:
+            self._cast = _rehearsal(script)
+        else:
+            self._cast = _local_model(Path(gguf).absolute(), config.budget.context_tokens)
         self._folder = Path(tempfile.mkdtemp(prefix="hadesgw-demo-"))  # 0700: the socket in it is ours alone
         self._token = mint_token(os.urandom)
-        self._script = None if script is None else Path(script).absolute()
-        upstream = Upstream(name="rehearsal", socket=str(self._folder / "model.sock"), models=(MODEL,))
+        upstream = Upstream(
+            name=self._cast.upstream, socket=str(self._folder / "model.sock"), models=(self._cast.model,)
+        )
         self.config = msgspec.structs.replace(
             config, upstream=(upstream,), log=msgspec.structs.replace(config.log, format="text")
         )
@@ -44,23 +102,21 @@ class Opening:
 
     def service(self, reactor: Any, gateway: IServing) -> Service:
         """Runs the model, and prints how to use it once both it and the gateway serve."""
-        model = RehearsalProcess(
-            reactor, Path(self.config.upstream[0].socket), models=[MODEL], script=self._script
-        )
-        return _Demo(reactor, model, gateway, self._folder, self._token)
+        model = self._cast.process(reactor, Path(self.config.upstream[0].socket))
+        return _Demo(reactor, model, gateway, self._folder, lambda url: _invitation(url, self._token, self._cast))
 
 
 class _Demo(Service):
-    """The rehearsal model's life, inside the gateway's."""
+    """The model's life, inside the gateway's."""
 
     def __init__(
-        self, reactor: Any, model: RehearsalProcess, gateway: IServing, folder: Path, token: str
+        self, reactor: Any, model: ModelProcess, gateway: IServing, folder: Path, invitation: Callable[[str], str]
     ) -> None:
         self._reactor = reactor
         self._model = model
         self._gateway = gateway
         self._folder = folder
-        self._token = token
+        self._invitation = invitation
 
     def startService(self) -> None:
         """Start the model."""
@@ -69,10 +125,12 @@ class _Demo(Service):
 
     def _failed(self, failure: Failure) -> None:
         print(
-            f"hadesgw: the rehearsal model did not start: {failure.getErrorMessage()}",
+            f"hadesgw: the model did not start: {failure.getErrorMessage()}",
             file=sys.__stderr__,
             flush=True,
         )
+        # The runners know no other way to fail once the reactor runs; by then all services have stopped.
+        self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         self._reactor.stop()
 
     def stopService(self) -> Deferred[None]:
@@ -83,15 +141,14 @@ class _Demo(Service):
     def _tell(self) -> None:
         for address in self._gateway.addresses:
             if isinstance(address, IPv4Address):
-                invitation = _invitation(f"http://{address.host}:{address.port}", self._token)
-                print(invitation, file=sys.__stdout__, flush=True)
+                print(self._invitation(f"http://{address.host}:{address.port}"), file=sys.__stdout__, flush=True)
                 return
 
 
-def _invitation(url: str, token: str) -> str:
-    body = f'{{"model":"{MODEL}","stream":true,"messages":[{{"role":"user","content":"Say hello"}}]}}'
+def _invitation(url: str, token: str, cast: _Cast) -> str:
+    body = f'{{"model":"{cast.model}","stream":true,"messages":[{{"role":"user","content":"Say hello"}}]}}'
     return f"""
-hadesgw serves a rehearsal model: no weights and no thoughts, but the manner of a real vLLM.
+hadesgw serves {cast.introduction}
 
   URL   {url}/v1
   key   {token}
@@ -100,6 +157,6 @@ Paste this:
 
 curl -sN {url}/v1/chat/completions -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d '{body}'
 
-Next: {url}/readyz, {url}/metrics (same key), docs/rehearsal.md for what the model can be asked,
+Next: {url}/readyz, {url}/metrics (same key), docs/rehearsal.md for what to expect of the model,
 docs/configuration.md for a real vLLM. Stop with Ctrl-C.
 """

@@ -1,4 +1,4 @@
-"""The rehearsal model as a child process that ends with its parent, however the parent ends."""
+"""The demo's model as a child process that ends with its parent, however the parent ends."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _READY: Final = b"READY"
 _COMPLAINT: Final = 2_000
 
 
-class RehearsalError(Exception):
-    """The rehearsal model did not start; the message says why in its own words."""
+class NotServing(Exception):
+    """The model did not start; the message says why in its own words."""
 
 
 class _Reactor(IReactorProcess, IReactorTime):
@@ -58,24 +58,22 @@ class _Child(ProcessProtocol):
         """The child is reaped."""
         complaint = self._complaint.decode(errors="replace").strip() or str(reason.value)
         if not self.ready.called:
-            self.ready.errback(RehearsalError(complaint))
+            self.ready.errback(NotServing(complaint))
         elif not self.expected or not reason.check(ProcessDone):
-            self._log.warn("the rehearsal model ended: {complaint}", complaint=complaint)
+            self._log.warn("the demo's model ended: {complaint}", complaint=complaint)
         self.ended.callback(None)
 
 
-class RehearsalProcess:
-    """The rehearsal model in a child process, on a UNIX socket of its own.
+class ModelProcess:
+    """A model server of ours in a child process, on a UNIX socket of its own.
 
     The child reads its standard input only to notice that its parent is gone: it cannot outlive it. It gets
     no environment of the parent's, so no secret either, and ``sys.path`` so that it finds this very package.
 
     :param reactor: provides IReactorProcess and IReactorTime.
     :param socket_path: where the child listens; its directory must exist and should be private.
-    :param models: the names the model answers to; the first is the default.
-    :param script: a file of rules tried before the built-in ones, or None.
-    :param tokens_per_second: the usual pace; 0 is as fast as the reader takes it.
-    :param context_tokens: prompt and answer together may have so many tokens.
+    :param module: what the child runs; it takes ``--socket`` and ``--until-stdin-closes``, and prints READY.
+    :param options: what else the child is told.
     :param ready_seconds: how long the child may take to serve.
     :param grace_seconds: how long it may take to end before it is killed.
     """
@@ -85,12 +83,10 @@ class RehearsalProcess:
         reactor: _Reactor,
         socket_path: Path,
         *,
-        models: Sequence[str],
-        script: Path | None = None,
-        tokens_per_second: float = 50.0,
-        context_tokens: int = 8192,
-        ready_seconds: float = 15.0,
-        grace_seconds: float = 3.0,
+        module: str,
+        options: Sequence[str],
+        ready_seconds: float,
+        grace_seconds: float,
     ) -> None:
         self._reactor = reactor
         self._socket_path = socket_path
@@ -98,21 +94,19 @@ class RehearsalProcess:
         self._ready_seconds = ready_seconds
         self._child: _Child | None = None
         self._arguments = [
-            *(sys.executable, "-P", "-m", "hadesgw.demo", "--until-stdin-closes"),
+            *(sys.executable, "-P", "-m", module, "--until-stdin-closes"),
             *("--socket", str(socket_path)),
-            *("--tokens-per-second", str(tokens_per_second), "--context-tokens", str(context_tokens)),
-            *(["--script", str(script)] if script is not None else []),
-            *(["--model", *models] if models else []),
+            *options,
         ]
 
     def start(self) -> Deferred[None]:
         """Start the child.
 
-        :return: fires when it serves; fails with RehearsalError if it ends or takes too long.
+        :return: fires when it serves; fails with NotServing if it ends or takes too long.
         :raises RuntimeError: if it was started before.
         """
         if self._child is not None:
-            raise RuntimeError("the rehearsal model was started before")
+            raise RuntimeError("the model was started before")
         child = self._child = _Child()
         root = Path(__file__).resolve().parents[2]
         environment = {"PATH": os.defpath, "PYTHONPATH": str(root), "LANG": "C.UTF-8"}
@@ -149,6 +143,72 @@ class RehearsalProcess:
 
         child.ended.addCallback(reaped)
         return gone
+
+
+class RehearsalProcess(ModelProcess):
+    """The rehearsal model.
+
+    :param models: the names the model answers to; the first is the default.
+    :param script: a file of rules tried before the built-in ones, or None.
+    :param tokens_per_second: the usual pace; 0 is as fast as the reader takes it.
+    :param context_tokens: prompt and answer together may have so many tokens.
+    """
+
+    def __init__(
+        self,
+        reactor: _Reactor,
+        socket_path: Path,
+        *,
+        models: Sequence[str],
+        script: Path | None = None,
+        tokens_per_second: float = 50.0,
+        context_tokens: int = 8192,
+        ready_seconds: float = 15.0,
+        grace_seconds: float = 3.0,
+    ) -> None:
+        options = [
+            *("--tokens-per-second", str(tokens_per_second), "--context-tokens", str(context_tokens)),
+            *(["--script", str(script)] if script is not None else []),
+            *(["--model", *models] if models else []),
+        ]
+        super().__init__(
+            reactor,
+            socket_path,
+            module="hadesgw.demo",
+            options=options,
+            ready_seconds=ready_seconds,
+            grace_seconds=grace_seconds,
+        )
+
+
+class LocalModelProcess(ModelProcess):
+    """A real model, by llama.cpp: :mod:`hadesgw.demo.local_model`.
+
+    :param gguf: the model file.
+    :param name: the name the model answers to.
+    :param context_tokens: prompt and answer together may have so many tokens.
+    :param ready_seconds: a big file on a slow disk takes minutes.
+    """
+
+    def __init__(
+        self,
+        reactor: _Reactor,
+        socket_path: Path,
+        *,
+        gguf: Path,
+        name: str,
+        context_tokens: int,
+        ready_seconds: float = 600.0,
+        grace_seconds: float = 3.0,
+    ) -> None:
+        super().__init__(
+            reactor,
+            socket_path,
+            module="hadesgw.demo.local_model",
+            options=[f"--gguf={gguf}", f"--model={name}", f"--context-tokens={context_tokens}"],
+            ready_seconds=ready_seconds,
+            grace_seconds=grace_seconds,
+        )
 
 
 def _kill(child: _Child) -> None:

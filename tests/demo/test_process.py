@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hadesgw.demo.process import RehearsalError, RehearsalProcess
+from hadesgw.demo.process import LocalModelProcess, NotServing, RehearsalProcess
 
 
 class Child:
@@ -70,6 +70,26 @@ class ProcessTests(SynchronousTestCase):
         self.assertIn("--tokens-per-second 5 --context-tokens 99 --script s.toml --model a b", options)
         self.assertEqual(set(self.reactor.environment), {"PATH", "PYTHONPATH", "LANG"})
 
+    def test_a_model_file_is_another_program_s(self) -> None:
+        """The child that serves it is started the same way."""
+        LocalModelProcess(
+            self.reactor,  # type: ignore[arg-type]
+            self.socket,
+            gguf=Path("/m/-x y.gguf"),
+            name="x-y",
+            context_tokens=99,
+        ).start()
+        module, options = self.reactor.arguments[4], self.reactor.arguments[5:]
+        self.assertEqual(module, "hadesgw.demo.local_model")
+        self.assertEqual(
+            options,
+            [
+                *("--until-stdin-closes", "--socket", str(self.socket)),
+                *("--gguf=/m/-x y.gguf", "--model=x-y", "--context-tokens=99"),
+            ],
+        )
+        self.assertEqual(set(self.reactor.environment), {"PATH", "PYTHONPATH", "LANG"})
+
     def test_it_has_started_when_it_says_so(self) -> None:
         """However the word comes, and nothing is left to wait for."""
         started = self.process().start()
@@ -86,7 +106,7 @@ class ProcessTests(SynchronousTestCase):
             started = self.process().start()
             reactor.protocol.errReceived(words)
             reactor.end(ProcessTerminated(3))
-            self.assertIn(expected, str(self.failureResultOf(started, RehearsalError).value))
+            self.assertIn(expected, str(self.failureResultOf(started, NotServing).value))
             self.assertEqual(reactor.getDelayedCalls(), [])
 
     def test_a_child_that_never_serves_is_killed(self) -> None:
@@ -97,7 +117,7 @@ class ProcessTests(SynchronousTestCase):
         self.reactor.advance(0.2)
         self.assertEqual(self.reactor.child.signals, ["KILL"])
         self.reactor.end(ProcessTerminated(None, signal.SIGKILL))
-        self.assertEqual(str(self.failureResultOf(started, RehearsalError).value), "it did not serve in time")
+        self.assertEqual(str(self.failureResultOf(started, NotServing).value), "it did not serve in time")
 
     def test_it_is_started_once(self) -> None:
         """Another start is a mistake of the caller's."""

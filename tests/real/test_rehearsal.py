@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet import reactor  # noqa: TID251  # the one that trial runs
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from hadesgw.demo.process import RehearsalError, RehearsalProcess
+from hadesgw.demo.process import NotServing, RehearsalProcess
 from tests.real.processes import Process
 from tests.real.waiting import wait_for
 
@@ -236,7 +236,7 @@ class ProcessTests(TestCase):
         process = RehearsalProcess(reactor, self.path / "nowhere", models=["a"])  # type: ignore[arg-type]
         try:
             await process.start()
-        except RehearsalError as error:
+        except NotServing as error:
             self.assertIn("cannot listen", str(error))
         else:
             self.fail("it started")

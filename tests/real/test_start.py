@@ -103,6 +103,13 @@ class StartTests(SynchronousTestCase):
         """A file that is not there is named."""
         self.assertIn("nowhere.toml", self._refused("--config", "nowhere.toml"))
 
+    def test_model_file(self) -> None:
+        """A model file that cannot be served is refused before anything starts; so is one without a demo."""
+        self.assertIn("nowhere.gguf: there is no such file", self._refused("--demo", "--gguf", "nowhere.gguf"))
+        self.assertIn("hadesgw.toml: this is no GGUF file", self._refused("--demo", "--gguf", "hadesgw.toml"))
+        for option in ("--gguf", "--script"):
+            self.assertIn("are for --demo", self._refused("--config", "hadesgw.toml", option, "file"))
+
     def test_no_clients(self) -> None:
         """With nobody to let in there is no start, and the line to run is given; so too with the built-in defaults."""
         (self.folder / "clients.toml").unlink()
