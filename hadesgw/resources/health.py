@@ -5,17 +5,22 @@ from __future__ import annotations
 import msgspec
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from hadesgw.http.client import Answer, refusal_of
+from hadesgw.http.client import UpstreamFailure, refusal_of
+from hadesgw.http.questions import Reply, look_up
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IReadinessObserver, IUpstream
+from hadesgw.policy import refusals
 
 FRESH_SECONDS = 1.0
 """How long a probe's finding stands."""
+PROBE_SECONDS = 5.0
+"""How long an upstream may take to answer a probe: it has nothing to compute for it."""
+_MOST_BYTES = 64 * 1024
 
 
 class Health(Resource):
@@ -35,6 +40,8 @@ class Probe:
     :param observer: told each finding.
     """
 
+    _log = Logger()
+
     def __init__(self, upstream: IUpstream, clock: IReactorTime, observer: IReadinessObserver) -> None:
         self.name = upstream.name
         self._upstream = upstream
@@ -51,16 +58,18 @@ class Probe:
         wanted: Deferred[str] = Deferred()
         self._waiting.append(wanted)
         if len(self._waiting) == 1:
-            asked = self._upstream.ask(b"GET", b"/health", [(b"host", b"localhost")], None, lambda: True)
+            asked = look_up(self._upstream, b"/health", self._clock, seconds=PROBE_SECONDS, most_bytes=_MOST_BYTES)
             asked.addCallbacks(self._answered, self._failed).addCallback(self._found)
         return wanted
 
-    def _answered(self, answer: Answer) -> str:
-        answer.deliverBody(Protocol())  # its body says nothing, but must be read for the connection to be of use
-        return "ok" if answer.code == 200 else f"status_{answer.code}"
+    def _answered(self, reply: Reply) -> str:
+        return "ok" if reply.status == 200 else f"status_{reply.status}"
 
     def _failed(self, failure: Failure) -> str:
-        return refusal_of(failure).reason
+        if failure.check(UpstreamFailure):
+            return refusal_of(failure).reason
+        self._log.failure("Probing {name} failed", failure, name=self.name)
+        return refusals.INTERNAL.reason
 
     def _found(self, finding: str) -> None:
         self._finding = finding

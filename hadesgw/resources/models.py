@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from hadesgw.http.client import Answer, UpstreamFailure, refusal_of
+from hadesgw.http.client import UpstreamFailure, refusal_of
+from hadesgw.http.questions import Reply, look_up
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IUpstream
 from hadesgw.policy import refusals
+from hadesgw.policy.refusals import Refusal
 
 ANY = "*"
-_FRESH_SECONDS = 5.0
+MODELS_ROUTE = b"/v1/models"
+"""Where the list is, here and there."""
+FRESH_SECONDS = 5.0
+"""How long a list that was learned stands."""
+LOOK_UP_SECONDS = 5.0
+"""How long the upstream may take to give its list."""
 _MOST_BYTES = 1 << 20
 
 
@@ -36,32 +40,11 @@ class _Listing(msgspec.Struct):
     data: list[_Model]
 
 
-class _Collector(Protocol):
-    """Gathers a body up to a bound."""
-
-    def __init__(self, done: Deferred[bytes]) -> None:
-        self._done = done
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    def dataReceived(self, data: bytes) -> None:
-        self._size += len(data)
-        self._pieces.append(data)
-        if self._size > _MOST_BYTES:
-            self.transport.loseConnection()  # type: ignore[union-attr]
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if reason.check(ResponseDone) and self._size <= _MOST_BYTES:
-            self._done.callback(b"".join(self._pieces))
-        else:
-            self._done.errback(Failure(UpstreamFailure(refusals.UPSTREAM_GARBAGE)))
-
-
 class Models(Resource):
     """`GET /v1/models`.
 
-    The upstream is asked what it serves, at most every five seconds; of that, the configured names are listed. When it
-    cannot be asked, the configured names alone are.
+    The upstream is asked what it serves, at most every five seconds, and once however many want to know; of that, the
+    configured names are listed. When it cannot be asked, the configured names alone are.
 
     :param allowed: names from the configuration; empty, or `*`, for all the upstream serves.
     """
@@ -74,40 +57,46 @@ class Models(Resource):
         self._allowed = () if ANY in allowed else tuple(allowed)
         self._clock = clock
         self._served: list[_Model] = []
+        self._waiting: list[Request] = []
         self._fresh_until = float("-inf")
 
     def render_GET(self, request: Request) -> int:
         """The list, in OpenAI's form."""
         if self._clock.seconds() < self._fresh_until:
             self._answer(request)
-        else:
-            asked = self._upstream.ask(b"GET", b"/v1/models", [(b"host", b"localhost")], None, lambda: True)
-            asked.addCallback(self._collect).addCallbacks(
-                self._learned, self._unlearned, callbackArgs=(request,), errbackArgs=(request,)
-            )
+            return NOT_DONE_YET
+        self._waiting.append(request)
+        if len(self._waiting) == 1:
+            asked = look_up(self._upstream, MODELS_ROUTE, self._clock, seconds=LOOK_UP_SECONDS, most_bytes=_MOST_BYTES)
+            asked.addCallback(self._learn).addErrback(self._make_do).addCallbacks(self._answer_all, self._fail_all)
         return NOT_DONE_YET
 
-    def _collect(self, answer: Answer) -> Deferred[bytes]:
-        done: Deferred[bytes] = Deferred()
-        answer.deliverBody(_Collector(done))
-        return done
-
-    def _learned(self, body: bytes, request: Request) -> None:
+    def _learn(self, reply: Reply) -> None:
         try:
-            self._served = msgspec.json.decode(body, type=_Listing).data
-        except msgspec.DecodeError:
-            self._unlearned(Failure(UpstreamFailure(refusals.UPSTREAM_GARBAGE)), request)
-            return
-        self._fresh_until = self._clock.seconds() + _FRESH_SECONDS
-        self._answer(request)
+            self._served = msgspec.json.decode(reply.body, type=_Listing).data
+        except msgspec.DecodeError as error:
+            raise UpstreamFailure(refusals.UPSTREAM_GARBAGE) from error
+        self._fresh_until = self._clock.seconds() + FRESH_SECONDS
 
-    def _unlearned(self, failure: Failure, request: Request) -> None:
+    def _make_do(self, failure: Failure) -> Refusal | None:
+        """The upstream could not be asked: with the configured names, if there are any."""
         refusal = refusal_of(failure)
-        if self._allowed:
-            self._served = [_Model(id=name) for name in self._allowed]
-            self._answer(request)
-        else:
-            request.refuse(refusal)
+        self._served = [_Model(id=name) for name in self._allowed]
+        return None if self._allowed else refusal
+
+    def _answer_all(self, refusal: Refusal | None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for request in waiting:
+            if refusal is None:
+                self._answer(request)
+            else:
+                request.refuse(refusal)
+
+    def _fail_all(self, failure: Failure) -> None:
+        """A defect of ours: nobody waits for ever because of it."""
+        waiting, self._waiting = self._waiting, []
+        for request in waiting:
+            request.processingFailed(failure)
 
     def _answer(self, request: Request) -> None:
         if request.channel is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -21,7 +20,7 @@ from hadesgw.http.site import Request
 from hadesgw.interfaces import IProxyObserver, IUpstream
 from hadesgw.policy import refusals
 from hadesgw.policy.refusals import Refused
-from hadesgw.resources.models import Models
+from hadesgw.resources.models import MODELS_ROUTE, Models
 
 ROUTES = frozenset(
     (
@@ -34,8 +33,6 @@ ROUTES = frozenset(
     )
 )
 """Where a POST is passed on."""
-MODELS_ROUTE = b"/v1/models"
-"""Where a GET is answered by us."""
 
 
 class _Effect(msgspec.Struct):
@@ -93,14 +90,20 @@ class Proxy(Resource):
             return NOT_DONE_YET
         reading = request.read_body(cap)
         reading.addCallbacks(self._ask, self._unread, callbackArgs=(request,), errbackArgs=(request,))
+        reading.addErrback(self._failed, request)
         return NOT_DONE_YET
 
-    def _unread(self, failure: Failure, request: Request) -> None:
+    def _unread(self, failure: Failure, request: Request) -> Failure | None:
         """The body did not come."""
         if isinstance(failure.value, Refused):
             request.refuse(failure.value.refusal)
-        else:
-            failure.trap(ConnectionDone, ConnectionLost, ConnectionAborted)  # the client left; metered notes it
+        elif request.channel is not None:
+            return failure
+        return None  # the client left; `metered` notes it
+
+    def _failed(self, failure: Failure, request: Request) -> None:
+        """A defect of ours: it is logged, and the client does not wait for ever because of it."""
+        request.processingFailed(failure)
 
     def _ask(self, body: bytes, request: Request) -> None:
         request.record.bytes_in = len(body)
