@@ -433,8 +433,9 @@ class LengthTests(SynchronousTestCase):
         ):
             refused = read(with_fields(b"Transfer-Encoding: " + value))
             self.assertIn(refused, ("bad_length", "unknown_coding"), value)
-        repeated = with_fields(b"Transfer-Encoding: chunked", b"transfer-encoding: chunked")
-        self.assertEqual(read(repeated), "bad_length")
+        for first in (b"chunked", b"gzip"):
+            repeated = with_fields(b"Transfer-Encoding: " + first, b"transfer-encoding: chunked")
+            self.assertEqual(read(repeated), "bad_length", first)
 
     def test_http_1_0_knows_no_coding(self) -> None:
         """A server of its time would have taken the chunks for the body, or for the next request."""

@@ -81,11 +81,12 @@ class BodyTests(SynchronousTestCase):
             self.assertEqual(error_body(FIXED, dialect), FIXED.body)
 
     def test_every_refusal_can_be_said_in_every_dialect(self) -> None:
-        """As JSON in which its message stands."""
+        """As JSON in which its message stands, unless a contract fixes the body."""
         for entry in refusals.catalogue().values():
             for dialect in Dialect:
                 said = msgspec.json.decode(error_body(entry, dialect))
-                self.assertEqual(said["error"]["message"], entry.message)
+                if entry.body is None:
+                    self.assertEqual(said["error"]["message"], entry.message)
 
 
 class EventTests(SynchronousTestCase):
