@@ -21,21 +21,24 @@ class Deadline:
     :param passed: called with nothing once the deadline has passed.
     """
 
-    __slots__ = ("_at", "_clock", "_passed", "_timer")
+    __slots__ = ("_at", "_clock", "_due", "_passed", "_timer")
 
     def __init__(self, clock: IReactorTime, passed: Callable[[], None]) -> None:
         self._clock = clock
         self._passed = passed
         self._at: float | None = None
         self._timer: IDelayedCall | None = None
+        self._due = 0.0  # when the timer fires
 
     def set(self, seconds: float) -> None:
         """Let the deadline be `seconds` from now."""
         at = self._at = self._clock.seconds() + seconds
         if self._timer is None:
             self._timer = self._clock.callLater(seconds, self._fired)
-        elif at < self._timer.getTime():
+            self._due = at
+        elif at < self._due:
             self._timer.reset(seconds)
+            self._due = at
 
     def lift(self) -> None:
         """Let there be no deadline for now. The timer may still run: use :meth:`end` for good."""
@@ -56,6 +59,7 @@ class Deadline:
         left = self._at - self._clock.seconds()
         if left > 0:
             self._timer = self._clock.callLater(left, self._fired)
+            self._due = self._at
         else:
             self._at = None
             self._passed()

@@ -28,7 +28,10 @@ _EVENT_STREAM_NAMES = frozenset(name for name, _ in _EVENT_STREAM_FIELDS)
 
 
 def _is_event_stream(fields: Fields) -> bool:
-    return any(name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in fields)
+    for name, value in fields:
+        if name == b"content-type" and value.lower().startswith(b"text/event-stream"):
+            return True
+    return False
 
 
 class Relay(Protocol):
