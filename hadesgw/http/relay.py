@@ -28,10 +28,7 @@ _EVENT_STREAM_NAMES = frozenset(name for name, _ in _EVENT_STREAM_FIELDS)
 
 
 def _is_event_stream(fields: Fields) -> bool:
-    for name, value in fields:
-        if name == b"content-type" and value.lower().startswith(b"text/event-stream"):
-            return True
-    return False
+    return dict(fields).get(b"content-type", b"").lower().startswith(b"text/event-stream")
 
 
 class Relay(Protocol):
