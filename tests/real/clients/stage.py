@@ -1,0 +1,219 @@
+"""What stands on this machine while a real client is tried: the rehearsal model, the gateway before it, and a
+border that nothing passes."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.real.clients.border import Border
+from tests.real.clients.visitor import Visitor
+from tests.real.gateway import PROJECT, Gateway
+from tests.real.processes import end, start
+from tests.real.waiting import wait_for
+from tests.real.wire import Client
+
+MODEL = "qwen3-coder-30b-a3b-instruct"
+"""The name in docs/clients.md, so that its lines run as they stand."""
+
+CANARY = "saffron-heron-73"
+"""A word for prompts; it may appear in no log."""
+
+CONTEXT = 200_000
+"""Tokens; the first request of a coding agent alone may have 10,000."""
+
+SECTIONS: Mapping[str, Mapping[str, object]] = {
+    "budget": {"context_tokens": CONTEXT, "output_tokens": 4_096},
+    "timeouts": {"drain": 2},
+}
+"""What the tests need of every gateway here, beside its defaults."""
+
+START_SECONDS = 20.0
+RUNNING = re.compile(rb"^vllm:num_requests_running\{[^}]*\} ([0-9.]+)$", re.MULTILINE)
+TOKENS = re.compile(rb"^vllm:generation_tokens_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
+
+
+class RehearsalModel:
+    """`python -m hadesgw.demo` as a child, on `folder/model.sock`, as fast as its reader.
+
+    :param script: rules of a test's own in TOML, or "".
+    """
+
+    def __init__(self, folder: Path, script: str) -> None:
+        self.folder = folder
+        self.socket = folder / "model.sock"
+        self.client = Client(self.socket, {})
+        self.child: subprocess.Popen[bytes] | None = None
+        self.command: list[str | Path] = [sys.executable, "-m", "hadesgw.demo", "--socket", self.socket]
+        self.command += ["--model", MODEL, "--tokens-per-second", "0", "--context-tokens", str(CONTEXT)]
+        if script:
+            (folder / "script.toml").write_text(script)
+            self.command += ["--script", folder / "script.toml"]
+
+    def start(self) -> None:
+        """Start it, where it does not run already, and wait until it serves."""
+        if self.child is None:
+            surroundings = {**os.environ, "PYTHONPATH": str(PROJECT)}
+            self.child = start(self.command, self.folder / "model.log", surroundings, self.folder)
+            wait_for(self._answers, "the rehearsal model answers", START_SECONDS)
+
+    def stop(self) -> None:
+        if self.child is not None:
+            end(self.child, 5)
+            self.child = None
+
+    def kill(self) -> None:
+        """SIGKILL; its socket stays behind, as after a crash."""
+        assert self.child is not None, "not started"
+        self.child.kill()
+        self.child.wait()
+        self.child = None
+
+    def running(self) -> int:
+        """How many requests it is at, by its own count."""
+        return self._count(RUNNING)
+
+    def tokens(self) -> int:
+        """How many tokens it has generated since its start."""
+        return self._count(TOKENS)
+
+    def _count(self, meter: re.Pattern[bytes]) -> int:
+        return int(sum(float(count) for count in meter.findall(self.client.get("/metrics").body)))
+
+    def _answers(self) -> bool:
+        assert self.child is not None
+        assert self.child.poll() is None, (self.folder / "model.log").read_text(errors="replace")[-2000:]
+        try:
+            return self.client.get("/health").status == 200
+        except OSError:
+            return False
+
+
+class Stage:
+    """One model and one gateway in a folder of their own, from :meth:`begin` to :meth:`end`.
+
+    :param sections: of the gateway's configuration, in place of those in :data:`SECTIONS`.
+    :param script: the model's.
+    """
+
+    def __init__(self, sections: Mapping[str, Mapping[str, object]], script: str) -> None:
+        self.parts = ExitStack()
+        self.folder = Path(self.parts.enter_context(tempfile.TemporaryDirectory(prefix="hadesgw-")))
+        self.border = Border()
+        self.model = RehearsalModel(self.folder, script)
+        self.gateway = Gateway(self._made("gateway"), self.model.socket, [MODEL], {**SECTIONS, **sections})
+        self.visitor: Visitor | None = None
+
+    def begin(self) -> None:
+        try:
+            self.parts.enter_context(self.border)
+            self.parts.callback(self.model.stop)
+            self.model.start()
+            self.parts.enter_context(self.gateway)
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        self.parts.close()
+
+    def invite(self, command: Sequence[str | Path]) -> Visitor:
+        """The visitor of this stage, who comes at the first invitation."""
+        if self.visitor is None:
+            self.visitor = Visitor(command, self.folder, self.environment(), self.folder / "visitor.log")
+            self.parts.callback(self.visitor.end)
+        return self.visitor
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a client: a home of its own, the key, nothing of ours, no way out of the machine."""
+        home = self._made("home")
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(home),
+            "TMPDIR": str(self._made("tmp")),
+            "LANG": "C.UTF-8",
+            "HADES_KEY": self.gateway.token,
+            **self.border.environment,
+        }
+
+    def requests(self, session: str, count: int) -> list[dict[str, Any]]:
+        """The log's lines about the requests of a Conveyance session, in order, once there are `count` of them."""
+        return wait_for(lambda: self._logged(session, count), f"{count} requests of {session} are in the log", 5)
+
+    def _logged(self, session: str, count: int) -> list[dict[str, Any]] | None:
+        found = [line for line in self.gateway.log_lines() if line.get("conveyance_session_id") == session]
+        return found if len(found) >= count else None
+
+    def _made(self, name: str) -> Path:
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+
+class Current:
+    """The stage on which a test class is played; it makes way for the next class's, and the last one for the end.
+
+    Trial runs no `setUpClass`, hence this.
+    """
+
+    def __init__(self) -> None:
+        self.owner: type[StagedTestCase] | None = None
+        self.stage: Stage | None = None
+        atexit.register(self.clear)
+
+    def of(self, owner: type[StagedTestCase]) -> Stage:
+        """The stage of `owner`, begun now if need be."""
+        if self.owner is not owner or self.stage is None:
+            self.clear()
+            stage = Stage(owner.sections, owner.script)
+            stage.begin()
+            self.owner, self.stage = owner, stage
+        return self.stage
+
+    def clear(self) -> None:
+        stage, self.stage, self.owner = self.stage, None, None
+        if stage is not None:
+            stage.end()
+
+
+CURRENT = Current()
+
+
+class StagedTestCase(SynchronousTestCase):
+    """Tests with a stage for the whole class, whose log is judged after each."""
+
+    sections: ClassVar[Mapping[str, Mapping[str, object]]] = {}
+    script: ClassVar[str] = ""
+
+    def setUp(self) -> None:
+        self.require_clients()
+        self.stage = CURRENT.of(type(self))
+        self.session = f"test-{uuid4()}"
+        self.addCleanup(self.judge_log)
+        self.addCleanup(self.judge_border)
+        self.addCleanup(self.stage.model.start)
+
+    def require_clients(self) -> None:
+        """:raises SkipTest: when what this class tries cannot be had."""
+        raise NotImplementedError
+
+    def judge_log(self) -> None:
+        """No secret, nothing of what was said, and no fault of the gateway's own."""
+        text = self.stage.gateway.log_text()
+        for forbidden in (self.stage.gateway.token, CANARY, "Traceback", "Unhandled"):
+            self.assertNotIn(forbidden, text)
+
+    def judge_border(self) -> None:
+        """Nothing wanted to leave the machine."""
+        self.assertEqual(self.stage.border.crossings, [])
