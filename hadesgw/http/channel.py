@@ -122,7 +122,7 @@ class Channel(Protocol):
         self._request = self._producer = None
         if request is not None:
             request.connectionLost(reason)
-        if producer is not None and not self._pull:  # the transport stopped a pull producer
+        if producer is not None:
             producer.stopProducing()
         if body is not None:
             body.fail(reason)
@@ -233,12 +233,20 @@ class Channel(Protocol):
         if self._lingering:
             self.transport.abortConnection()  # type: ignore[attr-defined]
         elif self._request is not None:
-            if not (self._body and self._body.fail(Failure(Refused(refusals.BODY_TIMEOUT)))) and self._request.on_late:
-                self._request.on_late()
+            self._request_late(self._request)
         elif self._unread and not self.choked:
             self._fault(refusals.HEAD_TIMEOUT)
         else:
             self._hang_up()
+
+    def _request_late(self, request: Request) -> None:
+        """Something that the request in flight waits for has not come in time: its body, or what it watches."""
+        if self._body is not None and self._body.fail(Failure(Refused(refusals.BODY_TIMEOUT))):
+            return
+        if request.on_late is not None:
+            request.on_late()
+        elif self.choked or self._pull:
+            request.interrupt(refusals.CLIENT_STALLED)
 
     def _pause_reading(self) -> None:
         if not self._paused:
@@ -447,12 +455,10 @@ class Channel(Protocol):
         """
         self._producer = producer
         self._pull = not streaming
-        if not streaming:
-            transport = self.transport
-            self.choked = False  # from here on the transport paces the producer itself
-            self.write = transport.write  # which it does only for what goes through its buffer
-            transport.unregisterProducer()  # type: ignore[attr-defined]
-            transport.registerProducer(producer, False)  # type: ignore[attr-defined]
+        if self._pull:
+            self.choked = False  # from here on the transport asks for each piece
+            self.write = self.transport.write  # which it does only for what goes through its buffer
+            self._be_paced()
         elif self.choked:
             producer.pauseProducing()  # type: ignore[union-attr]
 
@@ -462,23 +468,35 @@ class Channel(Protocol):
         if self._pull:
             self._pull = False
             self.write = eager_writer(self.transport)
+            self._be_paced()
+
+    def _be_paced(self) -> None:
+        """Let the transport pace us as the answer's producer wants it."""
+        if not self._lingering:
             self.transport.unregisterProducer()  # type: ignore[attr-defined]
-            if not self._lingering:
-                self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
+            self.transport.registerProducer(self, not self._pull)  # type: ignore[attr-defined]
 
     def pauseProducing(self) -> None:
-        """The client does not read: hold the answer back."""
+        """The client does not read: hold the answer back, and do not wait for it for ever."""
         self.choked = True
+        self._await_reader()
         if self._producer is not None:
             self._producer.pauseProducing()  # type: ignore[attr-defined]
 
     def resumeProducing(self) -> None:
         """The client has read what was written."""
         self.choked = False
+        if self._pull:
+            self._await_reader()
         if self._producer is not None:
             self._producer.resumeProducing()  # type: ignore[attr-defined]
         if not self._advancing:
             self._advance()
+
+    def _await_reader(self) -> None:
+        """Give the client its time to read what is written now, unless somebody else watches it."""
+        if self._request is not None and self._request.on_late is None:
+            self._deadline.set(self.site.timeouts.idle)
 
     def stopProducing(self) -> None:
         """The transport is gone; `connectionLost` follows and tells everybody."""

@@ -209,7 +209,12 @@ class Request(server.Request):
             return
         if self.on_interrupt is not None:
             self.on_interrupt(refusal)
-        elif not self.startedWriting:
+            return
+        if self.producer is not None:
+            producer = self.producer
+            self.unregisterProducer()
+            producer.stopProducing()
+        if not self.startedWriting:
             self.refuse(refusal)
         else:
             self.record.reason = refusal.reason

@@ -627,6 +627,49 @@ class SlowClientTests(DoorTests):
             self.assertEqual(caller.closed, "reset")
             self.assertEqual(self.door.left_behind(), [])
 
+    def test_it_does_not_hold_an_answer_for_ever(self) -> None:
+        """Of whatever kind: what nobody takes in the idle time is cut, and what made it is stopped."""
+        pulls: list[Pull] = []
+
+        def pull(request: Request) -> int:
+            pulls.append(Pull(request, [b"a" * 100_000] * 3))
+            request.registerProducer(pulls[-1], False)
+            return NOT_DONE_YET
+
+        push = Push()
+        stalled = Door(pull)
+        pushed, pulled = self.stream(push), stalled.call(room=KERNEL).send(get())
+        for door, caller in ((self.door, pushed), (stalled, pulled)):
+            door.reactor.pass_time(TIMES.idle - 1)
+            self.assertFalse(caller.channel._lingering)
+            door.reactor.pass_time(1)
+            door.reactor.pass_time(TIMES.idle)
+            self.assertEqual(caller.closed, "reset")
+            self.assertFalse(caller.answer().whole)
+            self.assertEqual(door.left_behind(), [])
+        self.assertEqual(push.told, ["pause", "stop"])
+        self.assertTrue(pulls[0].stopped)
+        self.assertEqual(self.door.asked[0].record.reason, "client_stalled")
+
+    def test_a_slow_reader_is_no_stalled_one(self) -> None:
+        """As long as it takes what we hold of it within the idle time, the answer goes on, however long that is."""
+        for streaming in (True, False):
+            self.door = Door(hold)
+            caller = self.door.call(room=0).send(get())
+            request = self.door.asked[0]
+            source: Push | Pull = Push() if streaming else Pull(request, [b"a" * 70_000] * 5)
+            request.registerProducer(source, streaming)
+            for _ in range(5):
+                if streaming:
+                    request.write(b"a" * 70_000)
+                caller.take(72_000)
+                self.door.reactor.pass_time(TIMES.idle - 1)
+            if streaming:
+                request.unregisterProducer()
+                request.finish()
+            caller.take()
+            self.assertEqual(len(caller.answer().body), 350_000)
+
     def test_a_pull_producer_is_asked_as_the_client_reads(self) -> None:
         """Piece by piece; afterwards the connection serves on, paced as before."""
 

@@ -41,15 +41,16 @@ class Answer(NamedTuple):
         return values[0]
 
 
-def read_answers(data: bytes, methods: Sequence[bytes] = ()) -> list[Answer]:
+def read_answers(data: bytes, methods: Sequence[bytes] = (), cut: bool = False) -> list[Answer]:
     """Every answer in `data`, interim ones too.
 
     :param methods: of the requests that are answered, as far as they are not GET or the like.
+    :param cut: whether the reader stopped somewhere, so that the last head may lack its end.
     :raises Malformed: if there is anything else.
     """
     answers: list[Answer] = []
     asked = list(methods)
-    while data:
+    while data and not (cut and b"\r\n\r\n" not in data):
         answer, data = _read_answer(data, asked[0] if asked else b"GET")
         answers.append(answer)
         if answer.status >= 200 and asked:
@@ -99,6 +100,8 @@ def _read_chunks(data: bytes) -> tuple[bytes, bool, bytes]:
             return body, False, b""
         length = int(size, 16)
         if length == 0:
+            if rest in (b"", b"\r"):
+                return body, False, b""
             if not rest.startswith(b"\r\n"):
                 raise Malformed(f"behind the last chunk: {rest!r}")
             return body, True, rest[2:]

@@ -194,5 +194,6 @@ class Reactor(Clock):
 def connect(reactor: Reactor, protocol: Protocol, ours: Socket) -> tcp.Server:
     """Give `protocol` a transport on `ours`, as if it had just been accepted."""
     transport = tcp.Server(ours, protocol, ("127.0.0.1", 40000), None, 1, reactor)  # type: ignore[arg-type]
+    transport.repstr = f"<the transport of {protocol!r}>"
     protocol.makeConnection(transport)
     return transport
