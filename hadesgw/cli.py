@@ -6,12 +6,15 @@ Serving itself is Twisted's: `twistd --nodaemon --pidfile= hadesgw --config FILE
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NoReturn
 
 import msgspec
@@ -45,15 +48,15 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     :ivar now: the time, with its time zone.
     :ivar entropy: returns that many random bytes.
     :ivar environ: the environment variables.
-    :ivar check: judges the configuration at that path (None: the built-in one); answers the line that says it
-        is good, or raises :class:`Refused`.
+    :ivar check: judges the configuration at that path (None: the built-in one), and the gateway with that process
+        id that runs with it, if one is given; answers the line that says it is good, or raises :class:`Refused`.
     :ivar execute: becomes another program: its path and its arguments, the program's name first.
     """
 
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     environ: Mapping[str, str]
-    check: Callable[[str | None], str]
+    check: Callable[[str | None, int | None], str]
     execute: Callable[[str, list[str]], object]
 
 
@@ -104,11 +107,11 @@ def _fail(reason: object, code: int) -> int:
     return code
 
 
-def _check(path: str | None) -> str:
+def _check(path: str | None, pid: int | None) -> str:
     from hadesgw.tap import StartRefused, check  # imports the reactor, which no other command needs
 
     try:
-        return check(path)
+        return check(path, pid)
     except (ConfigError, StartRefused) as error:
         raise Refused(str(error)) from None
 
@@ -134,6 +137,8 @@ examples:
   hadesgw token list                         who may come in, and until when
   hadesgw token revoke alice                 put a client out
   hadesgw check --config hadesgw.toml        would the gateway start with this configuration?
+  hadesgw check --pid 4711                   does that gateway listen as configured, and nowhere else?
+  hadesgw cert --self-signed --name myhost   a certificate to try TLS with
   hadesgw demo                               try it all without a model server
   hadesgw version                            what to name in a report
 
@@ -161,7 +166,15 @@ def _parser(surroundings: Surroundings) -> _Parser:
 
     check = _command(commands, "check", "judge a configuration without serving")
     check.add_argument("--config", metavar="FILE", help="the configuration; without it, the built-in one")
+    check.add_argument(
+        "--pid",
+        metavar="PID",
+        type=_pid,
+        help="a gateway that runs with it: see that it listens there and nowhere else",
+    )
     check.set_defaults(command=_run_check)
+
+    _add_cert(_command(commands, "cert", "make a certificate for the gateway"))
 
     demo = _command(commands, "demo", "serve with a rehearsal model, a new client and the curl line to try")
     model = demo.add_mutually_exclusive_group()
@@ -188,8 +201,14 @@ def _version() -> str:
 # -- check, demo ---------------------------------------------------------------------------------------------
 
 
+def _pid(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,9}", text):
+        raise argparse.ArgumentTypeError("expected the id of a process")
+    return int(text)
+
+
 def _run_check(options: argparse.Namespace, surroundings: Surroundings) -> None:
-    print(surroundings.check(options.config))
+    print(surroundings.check(options.config, options.pid))
 
 
 # The `twistd` beside another Python, or none at all, may come first in $PATH: this one is ours.
@@ -204,6 +223,74 @@ def _run_demo(options: argparse.Namespace, surroundings: Surroundings) -> None:
             command.append(f"--{option}={value}")
     sys.stdout.flush()
     surroundings.execute(sys.executable, command)
+
+
+# -- cert ----------------------------------------------------------------------------------------------------
+
+
+def _add_cert(parser: _Parser) -> None:
+    parser.add_argument(
+        "--self-signed",
+        action="store_true",
+        required=True,
+        help="it vouches for itself: clients must be told to trust it",
+    )
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        action="append",
+        required=True,
+        type=_certificate_name,
+        help="a host name or address that clients use; may be given again",
+    )
+    parser.add_argument(
+        "--days", metavar="N", type=_days, default=365, help="how long it counts, up to 3650 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", default=".", help="the folder of tls.pem and tls.key (default: this one)"
+    )
+    parser.set_defaults(command=_run_cert)
+
+
+def _certificate_name(text: str) -> str:
+    from hadesgw.policy.certificates import CertificateError, require_name  # the libraries of TLS take their time
+
+    try:
+        return require_name(text)
+    except CertificateError as error:
+        raise argparse.ArgumentTypeError(f"expected {error}") from None
+
+
+def _days(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", text) or int(text) > 3650:
+        raise argparse.ArgumentTypeError("expected a number of days from 1 to 3650")
+    return int(text)
+
+
+def _run_cert(options: argparse.Namespace, surroundings: Surroundings) -> None:
+    from hadesgw.policy.certificates import self_sign
+
+    folder = Path(options.out).absolute()
+    certificate, key = folder / "tls.pem", folder / "tls.key"
+    for path in (certificate, key):
+        if os.path.lexists(path):
+            raise Refused(f"{path} is there already; move it away, or name another folder with --out")
+    serial = int.from_bytes(surroundings.entropy(20)) >> 1  # RFC 5280 4.1.2.2: positive, and no longer
+    made = self_sign(options.name, surroundings.now(), options.days, lambda: serial)
+    _write_new(key, made.key, 0o600)
+    _write_new(certificate, made.certificate, 0o644)
+    print(
+        f"A certificate for {', '.join(options.name)} that counts until {_told(made.expires, surroundings.now())}.\n\n"
+        f"[tls]\ncertificate = {json.dumps(str(certificate))}\nprivate_key = {json.dumps(str(key))}\n\n"
+        f"Its SHA-256 fingerprint is {made.fingerprint}.\n"
+        f"Clients trust it once they are told to, such as: curl --cacert {shlex.quote(str(certificate))} https://..."
+    )
+
+
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    """Write a file that must not be there yet, never readable to more than it will be."""
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        file.write(content)
 
 
 # -- token ---------------------------------------------------------------------------------------------------

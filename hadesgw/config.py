@@ -511,7 +511,7 @@ def _listening(config: Config) -> Iterator[tuple[str, str]]:
         yield "tls.certificate", "a path, since tls.private_key or tls.client_ca has one"
     if tls.certificate and not tls.private_key:
         yield "tls.private_key", "a path, since tls.certificate has one"
-    if not tls.certificate and any(listener.kind == "tls" for listener in listeners):
+    if not tls.certificate and any(listener.encrypted for listener in listeners):
         yield "tls.certificate", "a path, since server.listen has a tls: listener"
 
 

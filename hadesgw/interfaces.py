@@ -178,6 +178,13 @@ class IReadinessObserver(Interface):
         """The upstream called `name` was asked for its health."""
 
 
+class IListenerObserver(Interface):
+    """Told by who watches what this process listens on."""
+
+    def unexpected_listeners(count: int) -> None:
+        """So many sockets are listened on now that the configuration does not name."""
+
+
 class IGuardObserver(Interface):
     """Told by the guard."""
 

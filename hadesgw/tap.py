@@ -5,18 +5,18 @@ from __future__ import annotations
 import gc
 import os
 import random
-import socket
 import sys
 import time
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import ClassVar, NoReturn
 
 import msgspec
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from twisted.application.service import IService, MultiService
 from twisted.internet import reactor as global_reactor
-from twisted.internet.endpoints import AdoptedStreamServerEndpoint, UNIXClientEndpoint, serverFromString
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
@@ -36,15 +36,17 @@ from hadesgw.policy.credentials import (
     parse_clients,
     read_clients,
 )
+from hadesgw.policy.exposure import Exposed
 from hadesgw.policy.listening import parse_listener
 from hadesgw.service.gateway import Gateway, Termination
+from hadesgw.service.listeners import ListenerRefused, judge_unopened, make_listener, wanted_places
+from hadesgw.service.processes import listeners
+from hadesgw.service.surplus import Surplus, SurplusWatch, compare_running
+from hadesgw.service.tls import Credentials, TlsServer, load_credentials
 from hadesgw.telemetry.log import Log, Sink
 from hadesgw.telemetry.meters import Meters
 from hadesgw.telemetry.witness import Witness
 from hadesgw.tree import Parts, build_tree, check_tree
-
-BACKLOG = 4096
-"""Connections that may wait to be accepted; Twisted's 50 makes a burst wait for TCP's retransmissions."""
 
 
 class Options(usage.Options):
@@ -71,6 +73,9 @@ class Options(usage.Options):
                 config = _with_log_format(config, self["log-format"])
             check_tree(config)
             self._cast(config)
+            self.tls = _load_tls(self.config)
+            if self["check"]:
+                _judge_places(self.config)
         except (ConfigError, ClientsError, StartRefused) as error:
             _exit(str(error))
         if self["check"]:
@@ -106,16 +111,42 @@ def _exit(message: str) -> NoReturn:
     raise SystemExit(1)
 
 
-def check(path: str | None) -> str:
-    """Judge a configuration as a start would.
+def check(path: str | None, pid: int | None) -> str:
+    """Judge a configuration as a start would, as far as that can be done without listening.
 
     :param path: of the file; None for the built-in defaults.
+    :param pid: of a gateway that runs with it, to see that it listens as configured and nowhere else; or None.
     :returns: one line that says what was found.
     :raises ConfigError, ClientsError, StartRefused: for the first thing that is wrong, as one line.
     """
     config = load(path)
     check_tree(config)
-    return _summary(config, _load_clients(config, os.environ))
+    clients = _load_clients(config, os.environ)
+    _load_tls(config)
+    _judge_places(config)
+    return _summary(config, clients) if pid is None else _compare_with_process(config, pid)
+
+
+def _judge_places(config: Config) -> None:
+    """:raises StartRefused: for a listener that others can reach who must not."""
+    try:
+        for description in config.server.listen:
+            judge_unopened(description, anonymous=bool(config.clients.anonymous))
+    except Exposed as exposed:
+        raise StartRefused(str(exposed)) from None
+
+
+def _compare_with_process(config: Config, pid: int) -> str:
+    """:raises StartRefused: if a gateway that runs listens otherwise than configured, or cannot be looked at."""
+    try:
+        held = listeners(pid)
+        compare_running(pid, held, [place for entry in config.server.listen for place in wanted_places(entry)])
+    except (ListenerRefused, Surplus) as error:
+        raise StartRefused(str(error)) from None
+    except OSError as error:
+        raise StartRefused(f"cannot see what process {pid} listens on: {error.strerror}") from None
+    places = ", ".join(sorted(str(socket.address) for socket in held)) or "no TCP address"
+    return f"process {pid} listens on {places} and nowhere else, as {config.source} says"
 
 
 def _summary(config: Config, store: ClientStore) -> str:
@@ -156,6 +187,10 @@ def _load_clients(config: Config, environ: MutableMapping[str, str]) -> ClientSt
     return ClientStore(directory, anonymous)
 
 
+def _load_tls(config: Config) -> Credentials | None:
+    return load_credentials(config.tls, config.source, os.environ.get("CREDENTIALS_DIRECTORY"), datetime.now(UTC))
+
+
 def _make_log(config: Config) -> Log:
     sink = Sink(sys.stdout.fileno() if hasattr(sys.stdout, "fileno") else 1)
     return Log(sink, time.time, text=config.log.format == "text", level=config.log.level)
@@ -167,7 +202,7 @@ def _make_log(config: Config) -> Log:
 def makeService(options: Options) -> IService:
     """The gateway, as `twistd` wants it."""
     _use_monotonic_time()
-    gateway = _make_gateway(options.config, options.clients, options.log)
+    gateway = _make_gateway(options.config, options.clients, options.tls, options.log)
     global_reactor.callWhenRunning(Termination(global_reactor, gateway.hurry).install)
     services = _Services(options.log)
     gateway.setServiceParent(services)
@@ -199,7 +234,7 @@ def _use_monotonic_time() -> None:
     global_reactor.seconds = time.monotonic  # type: ignore[method-assign]
 
 
-def _make_gateway(config: Config, clients: ClientStore, log: Log) -> Gateway:
+def _make_gateway(config: Config, clients: ClientStore, credentials: Credentials | None, log: Log) -> Gateway:
     reactor = global_reactor
     disable_created_metrics()  # a second series for each counter, which nobody graphs
     registry = CollectorRegistry()
@@ -239,25 +274,16 @@ def _make_gateway(config: Config, clients: ClientStore, log: Log) -> Gateway:
         half_close=config.server.half_close == "answer",
         observer=Witness(meters, log),
     )
-    endpoints = [(description, _endpoint(description)) for description in config.server.listen]
-    return Gateway(reactor, site, endpoints, agents, log, config.timeouts.drain)
+    tls = None if credentials is None else TlsServer(credentials)
+    if tls is not None:
+        meters.certificate_shown(lambda: tls.expires.timestamp() - time.time())
+    anonymous = bool(config.clients.anonymous)
+    places = [make_listener(entry, reactor, tls, anonymous=anonymous) for entry in config.server.listen]
+    watch = SurplusWatch(reactor, listeners, deferToThread, os.getpid, meters, log)
+    return Gateway(reactor, site, places, watch, agents, log, config.timeouts.drain)
 
 
 def _names(config: Config) -> list[str]:
     """The host names answered for beside loopback's: those configured, and the interfaces listened on."""
     interfaces = [parse_listener(description).interface for description in config.server.listen]
     return [*config.server.names, *(f"[{name}]" if ":" in name else name for name in interfaces if name)]
-
-
-def _endpoint(description: str) -> IStreamServerEndpoint:
-    """Twisted's endpoint for a listener, with our defaults where the description leaves them open."""
-    listener = parse_listener(description)
-    if listener.kind == "fd":
-        family = getattr(socket, f"AF_{listener.options.get('domain', 'INET')}")
-        return AdoptedStreamServerEndpoint(global_reactor, int(listener.options["fileno"]), family)
-    if listener.kind in ("tcp", "unix") and "backlog" not in listener.options:
-        description += f":backlog={BACKLOG}"
-    if listener.kind == "unix" and "mode" not in listener.options:
-        description += ":mode=660"  # Twisted's own is 666: everybody on the machine
-    endpoint: IStreamServerEndpoint = serverFromString(global_reactor, description)
-    return endpoint

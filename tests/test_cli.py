@@ -9,14 +9,18 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw import __version__
 from hadesgw.cli import Refused, Surroundings, run
+from hadesgw.policy.certificates import read_chain, read_identity
 from hadesgw.policy.credentials import Admitted, Role, parse_authorization, parse_clients, read_clients
 
 NOW = datetime(2026, 6, 1, 12, 0, 0, 999, tzinfo=UTC)
@@ -37,11 +41,11 @@ class Outcome(NamedTuple):
         return str(token)
 
 
-def judge(path: str | None) -> str:
+def judge(path: str | None, pid: int | None) -> str:
     """Finds every configuration good but that one."""
     if path == "bad.toml":
         raise Refused("bad.toml: server: expected better")
-    return f"{path} is good"
+    return f"{path} is good" if pid is None else f"{path} is what {pid} does"
 
 
 class CommandTests(SynchronousTestCase):
@@ -279,6 +283,60 @@ class RevokeTests(CommandTests):
             self.assertNotIn("canary", outcome.err)
 
 
+class CertTests(CommandTests):
+    """`hadesgw cert --self-signed`."""
+
+    def make(self, *arguments: str) -> Outcome:
+        """Make one in the test's folder."""
+        return self.good("cert", "--self-signed", "--out", str(self.folder), *arguments)
+
+    def test_a_certificate_and_its_key_are_written(self) -> None:
+        """They fit each other, have the names that were given, and only their owner can read the key."""
+        before = os.umask(0)
+        self.addCleanup(os.umask, before)
+        self.make("--name", "MyHost", "--name", "127.0.0.1", "--days", "30")
+        certificate, key = self.folder / "tls.pem", self.folder / "tls.key"
+        self.assertEqual((certificate.stat().st_mode & 0o777, key.stat().st_mode & 0o777), (0o644, 0o600))
+        chain = read_chain(certificate.read_bytes(), NOW)
+        identity = read_identity(chain, key.read_bytes())
+        self.assertEqual(identity.expires, NOW.replace(microsecond=0) + timedelta(days=30))
+        names = chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        self.assertEqual(names.get_values_for_type(x509.DNSName), ["myhost"])
+        self.assertGreater(chain[0].serial_number, 0)
+
+    def test_what_is_printed_can_be_pasted(self) -> None:
+        """The section of the configuration, absolute; beside it the fingerprint, and never the key."""
+        out = self.make("--name", "localhost").out
+        section = tomllib.loads(out[out.index("[tls]") : out.index("Its SHA-256")])
+        folder = self.folder.absolute()
+        expected = {"certificate": str(folder / "tls.pem"), "private_key": str(folder / "tls.key")}
+        self.assertEqual(section, {"tls": expected})
+        self.assertIn("until 2027-06-01 12:00:00Z", out)
+        certificate = x509.load_pem_x509_certificate((folder / "tls.pem").read_bytes())
+        self.assertIn(certificate.fingerprint(hashes.SHA256()).hex(":").upper(), out)
+        self.assertNotIn("PRIVATE", out)
+
+    def test_nothing_is_overwritten(self) -> None:
+        """Neither certificate nor key, nor what a link leads to, be it nothing; and then nothing is written at all."""
+        for name in ("tls.pem", "tls.key"):
+            (self.folder / name).symlink_to("nowhere")
+            arguments = ("cert", "--self-signed", "--name", "localhost", "--out", str(self.folder))
+            self.bad(1, f"{name} is there already", *arguments)
+            self.assertEqual([path.name for path in self.folder.iterdir()], [name])
+            (self.folder / name).unlink()
+        self.bad(1, "No such file", "cert", "--self-signed", "--name", "a", "--out", f"{self.folder}/missing")
+
+    def test_what_is_wrong_with_the_line(self) -> None:
+        """Names that are none, days that nobody counts, and what has to be said."""
+        good = ("cert", "--self-signed", "--name", "localhost")
+        self.bad(2, "--self-signed", "cert", "--name", "localhost")
+        self.bad(2, "--name", "cert", "--self-signed")
+        for name in ("", "a b", "http://localhost", "localhost:8443"):
+            self.bad(2, "expected a host name or an IP address", *good, f"--name={name}")
+        for days in ("0", "3651", "-1", "x", "1.5"):
+            self.bad(2, "a number of days from 1 to 3650", *good, f"--days={days}")
+
+
 class OtherTests(CommandTests):
     """check, demo, version, and lines nobody understands."""
 
@@ -286,6 +344,12 @@ class OtherTests(CommandTests):
         """In one line on stdout, for a file or for the defaults."""
         self.assertEqual(self.good("check", "--config", "a.toml").out, "a.toml is good\n")
         self.assertEqual(self.good("check").out, "None is good\n")
+
+    def test_check_may_be_asked_about_a_process(self) -> None:
+        """By its id, which is a number."""
+        self.assertEqual(self.good("check", "--config", "a.toml", "--pid", "4711").out, "a.toml is what 4711 does\n")
+        for wrong in ("0", "-1", "self", "1.5", ""):
+            self.bad(2, "the id of a process", "check", f"--pid={wrong}")
 
     def test_check_fails_with_the_reason(self) -> None:
         """In one line on stderr."""
@@ -313,13 +377,13 @@ class OtherTests(CommandTests):
     def test_help_shows_an_example_of_each_command(self) -> None:
         """And how to serve, which is not ours to do."""
         out = self.good("--help").out
-        for command in ("token new", "token list", "token revoke", "check", "demo", "version"):
+        for command in ("token new", "token list", "token revoke", "check", "cert", "demo", "version"):
             self.assertIn(f"  hadesgw {command} ", out)
         self.assertIn("twistd --nodaemon --pidfile= hadesgw --config", out)
 
     def test_every_command_has_help(self) -> None:
         """On stdout, as a success."""
-        for command in ("token", "token new", "token list", "token revoke", "check", "demo", "version"):
+        for command in ("token", "token new", "token list", "token revoke", "check", "cert", "demo", "version"):
             self.assertIn(f"usage: hadesgw {command}", self.good(*command.split(), "--help").out)
 
     def test_a_line_nobody_understands_says_where_help_is(self) -> None:

@@ -34,13 +34,22 @@ class Listener(Struct, frozen=True, kw_only=True):
     path: str = ""
     options: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether it is TLS that is spoken there."""
+        return self.kind == "tls" or self.options.get("tls") == "yes"
+
     def collides(self, other: Listener) -> bool:
         """Whether both ask for the same address and port, or path. Port 0 is a new port each time."""
         if self.path or other.path:
             return os.path.normpath(self.path) == os.path.normpath(other.path)
         if self.port is None or other.port is None:
-            return self == other
+            return self.kind == other.kind and self._inherited() == other._inherited()
         return self.port == other.port != 0 and _canonical(self.interface) == _canonical(other.interface)
+
+    def _inherited(self) -> set[tuple[str, str]]:
+        """What tells one inherited socket from another."""
+        return {(name, value) for name, value in self.options.items() if name in ("fileno", "index", "name")}
 
 
 KINDS = ("tcp", "tls", "unix", "systemd", "fd")
@@ -50,9 +59,10 @@ _OPTIONS = {
     "tcp": _STREAM,
     "tls": _STREAM,
     "unix": frozenset({"address", "mode", "backlog", "lockfile"}),
-    "systemd": frozenset({"domain", "index", "name"}),
-    "fd": frozenset({"fileno", "domain"}),
+    "systemd": frozenset({"domain", "index", "name", "tls"}),
+    "fd": frozenset({"fileno", "domain", "tls"}),
 }
+_DOMAINS = ("INET", "INET6", "UNIX")
 _POSITIONAL = {"tcp": "port", "tls": "port", "unix": "address", "fd": "fileno"}
 _ARGUMENT = re.compile(r"(?P<before>(?:[^\\:=]|\\.)*)(?:=(?P<value>(?:[^\\:]|\\.)*))?(?::|\Z)", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -71,13 +81,13 @@ def parse_listener(description: str) -> Listener:
         raise ListenerError("a listener that begins with " + ", ".join(f"{kind}:" for kind in KINDS))
     options = _named(kind, arguments)
     if kind in ("tcp", "tls"):
-        return Listener(
-            kind=kind, port=_port(kind, options), interface=options.get("interface", ""), options=options
-        )
+        return Listener(kind=kind, port=_port(kind, options), interface=options.get("interface", ""), options=options)
     if kind == "unix":
         return Listener(kind=kind, path=_absolute(options), options=options)
-    if not options:
-        raise ListenerError(f"an argument after {kind}:")
+    if kind == "fd" and _number(options.get("fileno", "")) < 0:
+        raise ListenerError("a number after fd:")
+    if kind == "systemd" and ("index" in options) == ("name" in options):
+        raise ListenerError("either index or name after systemd:")
     return Listener(kind=kind, options=options)
 
 
@@ -120,6 +130,12 @@ def _check_options(options: dict[str, str]) -> None:
         raise ListenerError("a backlog from 1 to 65535")
     if "mode" in options and not re.fullmatch("[0-7]{3,4}", options["mode"]):
         raise ListenerError("a mode of three octal digits, such as 660")
+    if "index" in options and _number(options["index"]) < 0:
+        raise ListenerError("an index that is a number")
+    if "domain" in options and options["domain"] not in _DOMAINS:
+        raise ListenerError(f"a domain out of {', '.join(_DOMAINS)}")
+    if options.get("tls", "no") not in ("yes", "no"):
+        raise ListenerError("tls=yes or tls=no")
     interface = options.get("interface", "")
     if not re.fullmatch(r"[A-Za-z0-9.:%_-]{0,255}", interface):
         raise ListenerError("an interface that is an address or a host name")
@@ -134,9 +150,7 @@ def _port(kind: str, options: dict[str, str]) -> int:
 
 def _absolute(options: dict[str, str]) -> str:
     path = options.get("address", "")
-    if (
-        not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > 107
-    ):  # sun_path less its NUL, unix(7)
+    if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > 107:  # sun_path less its NUL, unix(7)
         raise ListenerError("an absolute path of at most 107 bytes after unix:")
     return path
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IReactorCore, IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorCore, IReactorTime
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hadesgw.http.agent import Agent
 from hadesgw.http.site import Site
 from hadesgw.interfaces import IServing
 from hadesgw.policy import refusals
-from hadesgw.service.listeners import ListenerRefused, name_address, require_loopback
+from hadesgw.policy.exposure import Exposed
+from hadesgw.service.listeners import ListenerRefused, StreamListener
+from hadesgw.service.surplus import Surplus, SurplusWatch
 from hadesgw.telemetry.log import Log
 
 _FLUSH_SECONDS = 1.0
@@ -31,7 +31,8 @@ _LOOK_SECONDS = 0.02
 class Gateway(Service):
     """Listens, and when told to stop: accepts no more, lets what runs finish, then ends it, then is gone.
 
-    :param endpoints: where to listen, each with its description in the configuration.
+    :param listeners: where to listen.
+    :param watch: sees that we listen nowhere else.
     :param drain_seconds: how long requests in flight may go on once stopping.
     """
 
@@ -39,14 +40,16 @@ class Gateway(Service):
         self,
         clock: IReactorTime,
         site: Site,
-        endpoints: list[tuple[str, IStreamServerEndpoint]],
+        listeners: Sequence[StreamListener],
+        watch: SurplusWatch,
         agents: list[Agent],
         log: Log,
         drain_seconds: float,
     ) -> None:
         self._clock = clock
         self._site = site
-        self._endpoints = endpoints
+        self._listeners = listeners
+        self._watch = watch
         self._agents = agents
         self._log = log
         self._drain_seconds = drain_seconds
@@ -56,18 +59,14 @@ class Gateway(Service):
     # -- Starting ------------------------------------------------------------------------------------------------------
 
     def privilegedStartService(self) -> None:
-        """Bind, while we may still bind low ports."""
-        for description, endpoint in self._endpoints:
-            failures: list[Failure] = []
-            endpoint.listen(self._site).addCallbacks(self._ports.append, failures.append)
-            if failures:
-                failures[0].trap(CannotListenError, OSError)
-                self._refuse_start(f"cannot listen on {description}: {_why(failures[0])}")
-        for port in self._ports:
-            try:
-                require_loopback(port.getHost())
-            except ListenerRefused as refused:
-                self._refuse_start(str(refused))
+        """Bind, while we may still bind low ports. Nothing listens before all of it has been judged."""
+        try:
+            for listener in self._listeners:
+                listener.bind()
+            self._watch.begin({listener.address for listener in self._listeners if listener.address is not None})
+            self._ports = [listener.listen(self._site) for listener in self._listeners]
+        except (Exposed, ListenerRefused, Surplus) as refused:
+            self._refuse_start(str(refused))
 
     def _refuse_start(self, message: str) -> None:
         """One clear line, and out."""
@@ -80,8 +79,9 @@ class Gateway(Service):
         if not self._ports:  # `twist` has no privileged start
             self.privilegedStartService()
         self._log.sink.start(self._clock)
-        for port in self._ports:
-            self._log.event("listening", address=name_address(port.getHost()))
+        self._watch.startService()
+        for listener in self._listeners:
+            self._log.event("listening", address=str(listener))
 
     @property
     def addresses(self) -> list[IAddress]:
@@ -97,6 +97,7 @@ class Gateway(Service):
     def stopService(self) -> Deferred[None]:
         """Drain and stop."""
         Service.stopService(self)
+        self._watch.stopService()
         return Deferred.fromCoroutine(self._leave())
 
     async def _leave(self) -> None:
@@ -126,11 +127,6 @@ async def _stopped(port: IListeningPort) -> None:
     stopping = port.stopListening()
     if stopping is not None:
         await stopping
-
-
-def _why(failure: Failure) -> str:
-    cause = getattr(failure.value, "socketError", failure.value)
-    return getattr(cause, "strerror", None) or str(cause)
 
 
 class Termination:

@@ -13,6 +13,7 @@ from hadesgw.http.site import Request
 from hadesgw.interfaces import (
     IGuardObserver,
     ILimiterObserver,
+    IListenerObserver,
     IMeter,
     IProxyObserver,
     IReadinessObserver,
@@ -27,7 +28,9 @@ NOBODY = "none"
 """The client label of a request that nobody was admitted for."""
 
 
-@implementer(IMeter, IGuardObserver, ILimiterObserver, ISiteObserver, IProxyObserver, IReadinessObserver)
+@implementer(
+    IMeter, IGuardObserver, ILimiterObserver, IListenerObserver, ISiteObserver, IProxyObserver, IReadinessObserver
+)
 class Meters:
     """The gateway's meters.
 
@@ -89,6 +92,11 @@ class Meters:
             registry=registry,
         )
         self._connections = Gauge("hades_codex_connections", "Client connections open.", registry=registry)
+        self._unexpected_listeners = Gauge(
+            "hades_codex_unexpected_listeners",
+            "Sockets this process or a child listens on that the configuration does not name.",
+            registry=registry,
+        )
         self._upstream_up = Gauge(
             "hades_codex_upstream_up",
             "Whether the upstream answered its last health probe.",
@@ -209,6 +217,21 @@ class Meters:
     def queue_waited(self, upstream: str, seconds: float) -> None:
         """See :meth:`ILimiterObserver.queue_waited`."""
         self._child(self._queue_wait, upstream).observe(seconds * 1_000)
+
+    def unexpected_listeners(self, count: int) -> None:
+        """See :meth:`IListenerObserver.unexpected_listeners`."""
+        self._unexpected_listeners.set(count)
+
+    def certificate_shown(self, seconds_left: Callable[[], float]) -> None:
+        """TLS is spoken: begin to tell for how long its certificate counts.
+
+        Without TLS there is no such gauge, for none of its values would be true.
+        """
+        Gauge(
+            "hades_codex_certificate_expiry_seconds",
+            "Seconds until the certificate of the TLS listeners, or one of its chain, expires.",
+            registry=self.registry,
+        ).set_function(seconds_left)
 
     def lines_dropped(self, count: int) -> None:
         """`count` log lines were dropped."""

@@ -37,6 +37,13 @@ class ParseTests(SynchronousTestCase):
         options = parse_listener("unix:/a:mode=600:lockfile=0").options
         self.assertEqual(options, {"address": "/a", "mode": "600", "lockfile": "0"})
 
+    def test_what_is_encrypted(self) -> None:
+        """What begins with tls:, and inherited sockets that are said to be."""
+        for description in ("tls:443", "fd:3:tls=yes", "systemd:name=web:tls=yes"):
+            self.assertTrue(parse_listener(description).encrypted, description)
+        for description in ("tcp:443", "unix:/a", "fd:3", "fd:3:tls=no", "systemd:index=0"):
+            self.assertFalse(parse_listener(description).encrypted, description)
+
     def test_what_nobody_should_listen_on_is_refused_in_words(self) -> None:
         """Each refusal says what would have been right."""
         table = {
@@ -65,9 +72,16 @@ class ParseTests(SynchronousTestCase):
             "unix:/\0": "an absolute path",
             "unix:/" + "a" * 107: "an absolute path",
             "unix:/a:mode=999": "a mode",
-            "systemd": "an argument",
-            "systemd:INET": "only domain, index, name",
-            "fd": "an argument",
+            "systemd": "either index or name",
+            "systemd:INET": "only domain, index, name, tls",
+            "systemd:index=0:name=web": "either index or name",
+            "systemd:index=-1": "an index",
+            "systemd:index=0:domain=INET7": "a domain out of INET, INET6, UNIX",
+            "fd": "a number after fd:",
+            "fd:x": "a number after fd:",
+            "fd:3:tls=true": "tls=yes or tls=no",
+            "tcp:80:tls=yes": "only backlog, interface, port",
+            "unix:/a:tls=yes": "only address, backlog, lockfile, mode",
         }
         for description, words in table.items():
             error = self.assertRaises(ListenerError, parse_listener, description)
@@ -101,8 +115,9 @@ class CollisionTests(SynchronousTestCase):
         ("unix:/run/a", "unix:/run//./a:mode=600"),
         ("unix:/run/b", "unix:/run/b"),
         ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
-        ("systemd:domain=INET:index=1", "systemd:domain=INET:index=1"),
-        ("fd:3", "fd:fileno=3"),
+        ("systemd:domain=INET:index=1", "systemd:index=1:tls=yes"),
+        ("systemd:name=web", "systemd:name=web:domain=INET6"),
+        ("fd:3", "fd:fileno=3:domain=INET:tls=yes"),
     )
 
     def test_one_place_in_two_spellings_collides(self) -> None:

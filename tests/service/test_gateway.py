@@ -7,17 +7,19 @@ import signal
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from hadesgw.http.site import Request
-from hadesgw.interfaces import IServing
+from hadesgw.http.site import Request, Site
+from hadesgw.interfaces import IListenerObserver, IServing
+from hadesgw.policy.exposure import Address, Exposed, Held
 from hadesgw.policy.refusals import Refusal
 from hadesgw.service.gateway import Gateway, Termination
+from hadesgw.service.listeners import ListenerRefused
+from hadesgw.service.surplus import SurplusWatch
 from hadesgw.telemetry.log import Log, Sink
 from tests.wire.door import Door, Leaf, hold
 
@@ -26,12 +28,12 @@ _GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 @implementer(IListeningPort)
 class _Port:
-    def __init__(self, host: str) -> None:
-        self._host = host
+    def __init__(self, address: Address) -> None:
+        self._address = address
         self.listening = True
 
     def getHost(self) -> IPv4Address:
-        return IPv4Address("TCP", self._host, 8082)
+        return IPv4Address("TCP", str(self._address.host), self._address.port)
 
     def startListening(self) -> None:
         self.listening = True
@@ -40,15 +42,37 @@ class _Port:
         self.listening = False
 
 
-@implementer(IStreamServerEndpoint)
-class _Endpoint:
-    def __init__(self, port: _Port | None) -> None:
-        self._port = port
+class _Listener:
+    """Notes in `events` what is done with it, and with all others that share the list.
 
-    def listen(self, factory: object) -> Deferred[Any]:
-        if self._port is None:
-            return fail(CannotListenError("127.0.0.1", 8082, OSError(98, "Address already in use")))
-        return succeed(self._port)
+    :param problem: raised by the step it is given for.
+    """
+
+    def __init__(
+        self, port: int, events: list[str], bind: Exception | None = None, listen: Exception | None = None
+    ) -> None:
+        self.address: Address | None = Address.of("127.0.0.1", port)
+        self.port: _Port | None = None
+        self._events = events
+        self._problems = {"bind": bind, "listen": listen}
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+    def _step(self, name: str) -> None:
+        assert self.address is not None
+        self._events.append(f"{name} {self.address.port}")
+        if problem := self._problems[name]:
+            raise problem
+
+    def bind(self) -> None:
+        self._step("bind")
+
+    def listen(self, site: Site) -> IListeningPort:
+        self._step("listen")
+        assert self.address is not None
+        self.port = _Port(self.address)
+        return self.port
 
 
 class _Lines(Sink):
@@ -62,24 +86,50 @@ class _Lines(Sink):
         self.lines.append(line)
 
 
+@implementer(IListenerObserver)
 class GatewayTests(SynchronousTestCase):
     """One gateway, its whole life."""
 
-    def _gateway(self, door: Door, endpoint: _Endpoint, drain: float = 300.0) -> Gateway:
+    def setUp(self) -> None:
+        self.events: list[str] = []
+        self.held: list[Held] = []
+        self.surplus: list[int] = []
+
+    def _gateway(self, door: Door, *listeners: _Listener, drain: float = 300.0) -> Gateway:
         self.sink = _Lines()
         self.addCleanup(os.close, self.sink._descriptor)
         log = Log(self.sink, lambda: 0.0, text=False, level="info")
-        return Gateway(door.site.clock, door.site, [("tcp:8082", endpoint)], [], log, drain)
+        self.listeners = listeners or (_Listener(8082, self.events),)
+        watch = SurplusWatch(door.site.clock, self._look, maybeDeferred, lambda: 7, self, log)
+        return Gateway(door.site.clock, door.site, self.listeners, watch, [], log, drain)
+
+    def _look(self, pid: int) -> list[Held]:
+        self.events.append("look")
+        return [*self.held, *(Held(pid, one.address) for one in self.listeners if one.port and one.address)]
+
+    def unexpected_listeners(self, count: int) -> None:
+        self.surplus.append(count)
 
     def test_starts(self) -> None:
-        """It says where it listens, also where nobody starts it privileged."""
-        door, port = Door(), _Port("127.0.0.1")
-        gateway = self._gateway(door, _Endpoint(port))
+        """It says where it listens, also where nobody starts it privileged, and goes on watching."""
+        door = Door()
+        gateway = self._gateway(door)
         verifyObject(IServing, gateway)
+        verifyObject(IListenerObserver, self)
         gateway.startService()
         self.assertEqual([str(address.port) for address in gateway.addresses], ["8082"])  # type: ignore[attr-defined]
         self.assertIn(b'"event":"listening","address":"tcp:127.0.0.1:8082"', self.sink.lines[-1])
+        self.held.append(Held(7, Address.of("127.0.0.1", 9)))
+        door.reactor.advance(30)
+        self.assertEqual(self.surplus, [0, 1])
         self._stop(door, gateway)
+        self.assertEqual(door.reactor.getDelayedCalls(), [])
+
+    def test_nothing_listens_before_all_is_judged(self) -> None:
+        """Every place is taken, and this process looked at, before a single connection can be made."""
+        gateway = self._gateway(Door(), _Listener(1, self.events), _Listener(2, self.events))
+        gateway.privilegedStartService()
+        self.assertEqual(self.events, ["bind 1", "bind 2", "look", "listen 1", "listen 2"])
 
     def _stop(self, door: Door, gateway: Gateway, seconds: float = 0.0) -> Deferred[None]:
         stopping = gateway.stopService()
@@ -91,20 +141,34 @@ class GatewayTests(SynchronousTestCase):
         return stopping
 
     def test_refuses_to_start(self) -> None:
-        """A port that is taken, or one that others can reach without TLS, ends the process with one line."""
-        for endpoint in (_Endpoint(None), _Endpoint(_Port("192.0.2.1"))):
-            gateway = self._gateway(Door(), endpoint)
-            stopped = self.assertRaises(SystemExit, gateway.privilegedStartService)
+        """Over a place that is taken or open to others, or a listener nobody asked for: status 1, and none listens."""
+        taken, exposed = ListenerRefused("cannot listen on tcp:2: in use"), Exposed("tcp:2 can be reached")
+        good = _Listener(1, self.events)
+        for bad, held in (
+            (_Listener(2, self.events, bind=taken), []),
+            (_Listener(2, self.events, bind=exposed), []),
+            (_Listener(2, self.events), [Held(7, Address.of("127.0.0.1", 9))]),
+        ):
+            self.held[:] = held
+            stopped = self.assertRaises(SystemExit, self._gateway(Door(), good, bad).privilegedStartService)
             self.assertEqual(stopped.code, 1)
+        self.assertEqual([event for event in self.events if event.startswith("listen")], [])
+
+    def test_a_place_lost_at_the_last_moment(self) -> None:
+        """Somebody may begin to listen between the two steps: that is refused as well."""
+        late = _Listener(2, self.events, listen=ListenerRefused("cannot listen on tcp:2: in use"))
+        stopped = self.assertRaises(SystemExit, self._gateway(Door(), late).privilegedStartService)
+        self.assertEqual(stopped.code, 1)
 
     def test_drains(self) -> None:
         """Stopping, it takes no more, closes who is idle, and waits for what is in flight."""
-        door, port = Door(Leaf(hold)), _Port("127.0.0.1")
-        gateway = self._gateway(door, _Endpoint(port))
+        door = Door(Leaf(hold))
+        gateway = self._gateway(door)
         gateway.startService()
         idle, busy = door.call(), door.call().send(_GET)
         stopping = self._stop(door, gateway, 1.0)
-        self.assertFalse(port.listening)
+        assert self.listeners[0].port is not None
+        self.assertFalse(self.listeners[0].port.listening)
         self.assertNotIn(idle.channel, door.site.channels)
         self.assertNoResult(stopping)
         request = door.asked[0]
@@ -148,7 +212,7 @@ class GatewayTests(SynchronousTestCase):
             return hold(request)
 
         door = Door(Leaf(wait))
-        gateway = self._gateway(door, _Endpoint(_Port("127.0.0.1")), drain=10.0)
+        gateway = self._gateway(door, drain=10.0)
         gateway.startService()
         caller = door.call().send(_GET)
         stopping = self._stop(door, gateway, 9.0)
