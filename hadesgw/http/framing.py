@@ -101,8 +101,8 @@ class _FieldSink:
 def head_end(data: bytes, limits: HeadLimits, seen: int = 0) -> int:
     """How many bytes of `data` belong to the head it begins with; 0 while the head is incomplete.
 
-    :param seen: for how many of these bytes this function answered 0 before: they are not searched again, so a head that
-        comes byte by byte costs no more than one that comes at once.
+    :param seen: for how many of these bytes this function answered 0 before: they are not searched again, so that a
+        head which comes byte by byte costs no more than one that comes at once.
     :raises Refused: when the head is, or can only become, too large, or has a line that no CRLF ends.
     """
     end = data.find(_HEAD_END, seen - 3 if seen > 3 else 0)
