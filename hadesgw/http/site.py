@@ -27,7 +27,11 @@ from hadesgw.policy import refusals
 from hadesgw.policy.correlation import Correlation, Correlator
 from hadesgw.policy.credentials import ClientCertificate
 from hadesgw.policy.dialects import dialect_of, error_body
+from hadesgw.policy.origins import Origins
 from hadesgw.policy.refusals import Refusal
+
+_SHARED = frozenset((b"vary",))
+"""Fields that everybody who makes a part of an answer adds to: a standing one replaces none of them."""
 
 
 @implementer(IGatewayRequest)
@@ -41,22 +45,35 @@ class Request(server.Request):
     defaultContentType = None
     _log = Logger()
     channel: Channel | None = None  # type: ignore[assignment]
-    _headers: Headers | None
+    _headers: Headers | None = None
+    on_interrupt: Callable[[Refusal], None] | None = None
+    on_late: Callable[[], None] | None = None
+    on_tokens: Callable[[int], bool] | None = None
+    body: bytes | None = None
+    _bodiless = False  # whether the answer has no body whatever its fields say
+    _measured = False  # whether they state its length
 
     def __init__(self, channel: Channel, head: RequestHead, correlation: Correlation) -> None:
-        server.Request.__init__(self, channel)
+        # What the constructors of three base classes set, without their detours; a test compares with theirs.
+        self.channel = channel
+        self.transport = channel.transport
+        self.client = channel.getPeer()
+        self.host = channel.getHost()
+        self.notifications: list[Deferred[None]] = []
+        self.responseHeaders = Headers()
+        self.cookies: list[bytes] = []
+        self.received_cookies: dict[bytes, bytes] = {}
+        self.queued = False
+        self._parsePOSTFormSubmission = False
+        self._adapterCache: dict[str, object] = {}
+
         self.head = head
         self.correlation = correlation
         self.record = Record(channel.site.clock.seconds())
         self.dialect = dialect_of(head.path)
-        self.on_interrupt: Callable[[Refusal], None] | None = None
-        self.on_late: Callable[[], None] | None = None
-        self.on_tokens: Callable[[int], bool] | None = None
         self.standing: Fields = []
         self.relayed: Fields = []
         self._at_end: list[Callable[[bool], None]] = []
-        self._bodiless = False  # whether the answer has no body whatever its fields say
-        self._measured = False  # whether they state its length
         self.method = head.method
         self.uri = head.target
         self.path = head.path
@@ -64,17 +81,13 @@ class Request(server.Request):
         self.args: dict[bytes, list[bytes]] = {}
 
     @property
-    def requestHeaders(self) -> Headers:
+    def requestHeaders(self) -> Headers:  # type: ignore[override]
         """The request's fields in Twisted's form, made when somebody first wants it: our own layers read the head."""
         if self._headers is None:
             headers = self._headers = Headers()
             for name, value in self.head.fields:
                 headers.addRawHeader(name, value)
         return self._headers
-
-    @requestHeaders.setter
-    def requestHeaders(self, headers: Headers) -> None:
-        self._headers = None  # Twisted's constructor sets empty ones
 
     # -- Finding and asking the resource -------------------------------------------------------------------------------
 
@@ -159,6 +172,11 @@ class Request(server.Request):
     def body_at_hand(self, cap: int) -> bytes | None:
         """See :meth:`IGatewayRequest.body_at_hand`."""
         return None if self.channel is None else self.channel.body_at_hand(cap)
+
+    def discard_body(self) -> None:
+        """See :meth:`IGatewayRequest.discard_body`."""
+        assert self.channel is not None
+        self.channel.discard_body()
 
     def watch(self, seconds: float) -> None:
         """See :meth:`IGatewayRequest.watch`."""
@@ -253,7 +271,7 @@ class Request(server.Request):
         if self.lastModified is not None:
             fields.append((b"last-modified", datetimeToString(self.lastModified)))
         if self.standing:
-            standing = {name for name, _ in self.standing}
+            standing = {name for name, _ in self.standing} - _SHARED
             fields = [field for field in fields if field[0] not in standing] + self.standing
         present = {name for name, _ in fields}
         if self.code in NO_BODY_CODES and b"content-length" in present:
@@ -279,6 +297,7 @@ class Site(server.Site):
     :param clock: monotonic time and timers.
     :param correlator: finds or makes the ids of a request.
     :param hosts: the names answered for.
+    :param origins: the pages that may call, besides our own.
     :param head_limits: bounds on a request head.
     :param body_memory: what all request bodies together may hold.
     :param timeouts: of the configuration.
@@ -294,6 +313,7 @@ class Site(server.Site):
         clock: IReactorTime,
         correlator: Correlator,
         hosts: AllowedHosts,
+        origins: Origins,
         head_limits: HeadLimits,
         body_memory: MemoryShare,
         timeouts: Timeouts,
@@ -305,6 +325,7 @@ class Site(server.Site):
         self.clock = clock
         self.correlator = correlator
         self.hosts = hosts
+        self.origins = origins
         self.head_limits = head_limits
         self.body_memory = body_memory
         self.timeouts = timeouts

@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web import server
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import Data, File
@@ -232,6 +233,18 @@ class FramingTests(SynchronousTestCase):
         self.assertEqual(own.one(b"Date"), b"Mon, 01 Jan 2024 00:00:00 GMT")
         self.assertEqual(parsedate_to_datetime(ours.one(b"Date").decode()).utcoffset(), timedelta(0))
 
+    def test_standing_fields_are_in_the_answer_whoever_makes_it(self) -> None:
+        """In place of the same from anybody else, but for `Vary`, to which everybody adds."""
+
+        def act(request: Request) -> int:
+            request.standing = [(b"x-limit", b"ours"), (b"vary", b"Origin")]
+            request.setHeader(b"X-Limit", b"a leaf's")
+            request.relayed = [(b"x-limit", b"an upstream's"), (b"vary", b"Accept")]
+            return request.refuse(refusals.NOT_FOUND)
+
+        answer = Door(act).call().send(get()).answer()
+        self.assertEqual((answer.all(b"x-limit"), answer.all(b"vary")), ([b"ours"], [b"Accept", b"Origin"]))
+
 
 class ResourceTests(SynchronousTestCase):
     """Ordinary resources of Twisted's, behind the site."""
@@ -404,6 +417,27 @@ class FailureTests(SynchronousTestCase):
         caller = self.served(act, get() + get())
         self.assertEqual(len(caller.answers()), 2)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
+
+class ConstructionTests(SynchronousTestCase):
+    """Our request is made without the constructors of its bases."""
+
+    def test_it_has_what_twisted_gives_a_request(self) -> None:
+        """Whatever Twisted's constructors set is there, and is of the same kind: an upgrade that sets more is seen."""
+        made: list[Request] = []
+
+        def compare(request: Request) -> bytes:
+            assert request.channel is not None
+            theirs = server.Request(request.channel, queued=False, parsePOSTFormSubmission=False)
+            for name, value in vars(theirs).items():
+                self.assertEqual(type(getattr(request, name)), type(value), name)
+            self.assertIs(request.client, theirs.client)
+            self.assertIs(request.host, theirs.host)
+            made.append(request)
+            return b""
+
+        Door(Leaf(compare)).call().send(get(b"/"))
+        self.assertEqual(len(made), 1)
 
 
 class RequestTests(SynchronousTestCase):
