@@ -103,6 +103,8 @@ def _wanted(options: argparse.Namespace) -> xllamacpp.CommonParams:
     wanted.hostnames = [str(options.socket)]
     wanted.n_parallel = _SIDE_BY_SIDE
     wanted.n_ctx = options.context_tokens * _SIDE_BY_SIDE
+    # Its threads wait for each other in loops: where one of them must share its CPU, all stand still.
+    wanted.cpuparams.n_threads = wanted.cpuparams_batch.n_threads = max(1, len(os.sched_getaffinity(0)) // 2)
     wanted.cache_ram_mib = 0  # for prompts of the past; the default is 8 GiB
     wanted.endpoint_metrics = True
     wanted.endpoint_slots = wanted.ui = False

@@ -1,0 +1,1 @@
+"""A real small model behind the gateway: `hadesgw demo --gguf`."""
