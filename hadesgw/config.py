@@ -398,7 +398,7 @@ class Sections(Section, frozen=True, kw_only=True):
         dict[RoutePath, Layers], Meta(min_length=1, description="a table of layers by path, at least one")
     ] = msgspec.field(
         default_factory=lambda: {
-            "/v1": ("metered", "guard", "proxy"),
+            "/v1": ("metered", "guard", "limiter", "proxy"),
             "/metrics": ("guard", "metrics"),
             "/healthz": ("health",),
             "/readyz": ("readiness",),

@@ -7,18 +7,21 @@ spelling of a path reaches a resource that another spelling would not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource, Resource
 
-from hadesgw.config import Config, ConfigError
+from hadesgw.config import Config, ConfigError, Upstream
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IRequestLog, IUpstream
 from hadesgw.policy import refusals
-from hadesgw.policy.credentials import ClientStore, Role
+from hadesgw.policy.allowance import Accounts, estimated_tokens
+from hadesgw.policy.credentials import Client, ClientStore, Role
 from hadesgw.resources.guard import Guard
 from hadesgw.resources.health import Health, Probe, Readiness
+from hadesgw.resources.limiter import Gate, Limiter
 from hadesgw.resources.metered import Metered
 from hadesgw.resources.metrics import Metrics
 from hadesgw.resources.models import Models
@@ -52,6 +55,33 @@ class Parts:
         self.meters = meters
         self.registry = registry
         self.log = log
+        self.accounts = _accounts(config, clients)
+        self.gates = [_gate(config, upstream, meters) for upstream in config.upstream]
+
+
+def _accounts(config: Config, clients: ClientStore) -> Accounts:
+    def named(name: str) -> Client | None:
+        return clients.directory.named(name)  # the directory of that moment: it can be exchanged
+
+    limits = config.limits
+    return Accounts(limits.requests_per_second, limits.burst, limits.max_in_flight, named)
+
+
+def _gate(config: Config, upstream: Upstream, meters: Meters) -> Gate:
+    return Gate(
+        upstream.name,
+        routes=ROUTES,
+        slots=upstream.max_in_flight,
+        places=config.limits.queue,
+        seconds=config.limits.queue_seconds,
+        cap=config.limits.body.cap,
+        estimate=partial(
+            estimated_tokens,
+            output=upstream.output_tokens or config.budget.output_tokens,
+            context=upstream.context_tokens or config.budget.context_tokens,
+        ),
+        observer=meters,
+    )
 
 
 # -- Layers and leaves by their names in the configuration -------------------------------------------------------------
@@ -64,6 +94,11 @@ def _metered(parts: Parts, path: str, inner: IResource) -> IResource:
 def _guard(parts: Parts, path: str, inner: IResource) -> IResource:
     role = Role.OBSERVER if path == "/metrics" else Role.USER
     return Guard(inner, parts.clients, role, parts.wall, parts.meters)
+
+
+def _limiter(parts: Parts, path: str, inner: IResource) -> IResource:
+    gate = parts.gates[0] if parts.config.tree[path][-1] == "proxy" else None
+    return Limiter(inner, parts.accounts, gate, parts.clock)
 
 
 def _proxy(parts: Parts, path: str) -> IResource:
@@ -81,7 +116,11 @@ def _readiness(parts: Parts, path: str) -> IResource:
     return Readiness([Probe(upstream, parts.clock, parts.meters) for upstream in parts.upstreams])
 
 
-LAYERS: Mapping[str, Callable[[Parts, str, IResource], IResource]] = {"metered": _metered, "guard": _guard}
+LAYERS: Mapping[str, Callable[[Parts, str, IResource], IResource]] = {
+    "metered": _metered,
+    "guard": _guard,
+    "limiter": _limiter,
+}
 LEAVES: Mapping[str, Callable[[Parts, str], IResource]] = {
     "proxy": _proxy,
     "metrics": lambda parts, path: Metrics(parts.registry),
@@ -95,8 +134,9 @@ _FIXED_ROUTES: Mapping[str, Iterable[bytes]] = {"proxy": (*ROUTES, MODELS_ROUTE)
 def check_tree(config: Config) -> None:
     """See that the configured tree can be built.
 
-    :raises ConfigError: for a layer nobody knows, a leaf that is not last or missing, or a leaf that cannot be reached
-        where it stands. (That none is named twice, the configuration has seen to.)
+    :raises ConfigError: for a layer nobody knows, a leaf that is not last or missing, a limiter that cannot know whom
+        it limits, or a leaf that cannot be reached where it stands. (That none is named twice,
+        the configuration has seen to.)
     """
     for path, layers in config.tree.items():
         key = f'tree."{path}"'
@@ -107,6 +147,8 @@ def check_tree(config: Config) -> None:
         for name in layers[:-1]:
             if name in LEAVES:
                 raise ConfigError(config.source, key, f"{name!r} to be the last, because it answers itself")
+        if "guard" in layers and "limiter" in layers[: layers.index("guard")]:
+            raise ConfigError(config.source, key, "'guard' before 'limiter', which limits each client by itself")
         leaf = layers[-1]
         if leaf not in LEAVES:
             leaves = ", ".join(sorted(LEAVES))

@@ -111,6 +111,56 @@ ROLE_TOO_LOW = Refusal(
     status=403, reason="role_too_low", code="insufficient_role", message="This client's role may not use this path."
 )
 
+# -- How much: `Retry-After` is worked out for each, what stands here is the least ------------------------------------
+RATE_LIMITED = Refusal(
+    status=429,
+    reason="rate_limited",
+    code="rate_limit_exceeded",
+    message="This client sends more requests than its rate allows.",
+    retry_after=1,
+)
+TOKENS_LIMITED = Refusal(
+    status=429,
+    reason="tokens_limited",
+    code="rate_limit_exceeded",
+    message="This client has taken as many tokens as it may in a minute.",
+    retry_after=1,
+)
+TOKENS_BEYOND_MINUTE = Refusal(
+    status=400,
+    reason="tokens_beyond_minute",
+    code="tokens_per_minute_too_low",
+    message="The request asks for more tokens than this client may take in a minute. Waiting cannot help.",
+)
+TOO_MANY_IN_FLIGHT = Refusal(
+    status=429,
+    reason="too_many_in_flight",
+    code="concurrency_limit_exceeded",
+    message="This client has as many requests in flight as it may, and no more can wait.",
+    retry_after=1,
+)
+IN_FLIGHT_TOO_LONG = Refusal(
+    status=429,
+    reason="in_flight_too_long",
+    code="concurrency_limit_exceeded",
+    message="This client has as many requests in flight as it may, and none of them ended in time.",
+    retry_after=1,
+)
+QUEUE_FULL = Refusal(
+    status=503,
+    reason="queue_full",
+    code="server_is_overloaded",
+    message="The model server is busy, and no more requests can wait for it.",
+    retry_after=1,
+)
+QUEUE_TOO_LONG = Refusal(
+    status=503,
+    reason="queue_too_long",
+    code="server_is_overloaded",
+    message="The model server is busy, and this request's turn did not come in time.",
+    retry_after=1,
+)
+
 # -- The model behind the socket ---------------------------------------------------------------------------------------
 
 

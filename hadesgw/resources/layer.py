@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource, getChildForRequest
 
 from hadesgw.http.site import Request
@@ -23,6 +24,13 @@ class Layer(Resource):
         """Let the inner resource answer; what this returns is for the layer to return."""
         answer: bytes | int = getChildForRequest(self._inner, request).render(request)
         return answer
+
+    def pass_on_late(self, request: Request) -> None:
+        """Let the inner resource answer a request for which the layer has returned `NOT_DONE_YET`."""
+        try:
+            request.render(getChildForRequest(self._inner, request))
+        except Exception:  # noqa: BLE001 - as in `Request.process`: it ends this request, not whoever let it go on
+            request.processingFailed(Failure())
 
     def render(self, request: Request) -> bytes | int:
         """Admit the request. Subclasses decide first."""
