@@ -1,9 +1,9 @@
 # The commands of this project; `make` alone lists them.
 #
-# Everything is installed into .venv, from lock files with hashes; a stamp in it for each lock makes the second run
-# quick. What the runs leave behind is in build/. Nothing outside the tree is written but the caches of pip and of
-# the real programs of `make test-real` ($HADESGW_CACHE, ~/.cache/hadesgw if unset), and what requirements/debian.txt
-# lists, if root runs the tests.
+# Everything is installed into .venv, for `make bench` into .venv-bench, from lock files with hashes; a stamp in it for
+# each lock makes the second run quick. What the runs leave behind is in build/. Nothing outside the tree is written but
+# the caches of pip and of the real programs of `make test-real` ($HADESGW_CACHE, ~/.cache/hadesgw if unset), and what
+# requirements/debian.txt lists, if root runs the tests.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,7 +14,8 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+INSTALL := python -m pip install --quiet --disable-pip-version-check --no-input
+PIP := $(BIN)/$(INSTALL)
 TRIAL := $(BIN)/python -m twisted.trial --reporter=text
 SLOW := $(patsubst %/__init__.py,%,$(wildcard tests/real/*/__init__.py))
 MINUTES ?= 30
@@ -67,8 +68,15 @@ format: .venv/lint.stamp  ## lay the Python files out anew
 # ---- measure it --------------------------------------------------------------------------------------------------
 
 .PHONY: bench
-bench: .venv/test.stamp debian  ## side by side with nginx: a table, and figures in JSON
-	$(BIN)/python -m benchmarks
+bench: .venv-bench/run.stamp debian  ## side by side with nginx: a table, and figures in JSON
+	.venv-bench/bin/python -m benchmarks
+
+# Of an interpreter built with profile-guided optimisation, if $(PYTHON) or the system's own is one.
+.venv-bench/run.stamp: requirements/run.lock
+	@python=$$($(PYTHON) -m benchmarks.interpreter $(PYTHON) /usr/bin/python3) \
+	    && echo "installing $< for $$python into .venv-bench" && $$python -m venv --clear .venv-bench
+	@.venv-bench/bin/$(INSTALL) --require-hashes -r $<
+	@touch $@
 
 .PHONY: soak
 soak: .venv/test.stamp debian | build  ## all tests again and again for MINUTES=30, in other orders with other examples
@@ -127,7 +135,7 @@ lock: .venv/made.stamp  ## make requirements/*.lock anew (UPGRADE=1 for the newe
 
 .PHONY: clean
 clean:  ## remove what these commands made in the tree
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis hadesgw/webclient_dist
+	rm -rf .venv .venv-bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis hadesgw/webclient_dist
 	rm -rf webclient/node_modules _trial_temp* .coverage* twisted/plugins/dropin.cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -13,7 +13,7 @@ from types import FrameType
 from benchmarks import machine
 from benchmarks.contenders import PROJECT, Contender, all_contenders
 from benchmarks.measurements import FULL, QUICK, Effort, Measurement, all_measurements
-from benchmarks.report import LEGEND, circumstances, document, is_idle, page, plain, replaced, table, verdicts
+from benchmarks.report import LEGEND, OURS, circumstances, document, is_idle, page, plain, replaced, table, verdicts
 from benchmarks.rounds import Round, run
 from benchmarks.stage import Failed, Stage
 from benchmarks.toolchain import NoCompiler, Tools, compiled
@@ -62,13 +62,13 @@ def _chosen(
     return [one for one in contenders if one.name not in absent], absent, measurements, effort
 
 
-def _print(rounds: Sequence[Round], absent: Mapping[str, str], in_part: bool) -> bool:
+def _print(rounds: Sequence[Round], absent: Mapping[str, str], python: str, in_part: bool) -> bool:
     """The table and the verdicts (of a part only those seen); true when no binding promise is broken."""
     idle = is_idle(rounds)
     print(plain(table(rounds)))
     for name, why in absent.items():
         print(f"not measured: {name}, {why}")
-    print(f"\n{LEGEND}\n{circumstances(rounds)}\n")
+    print(f"\n{LEGEND}\n{circumstances(rounds)} {OURS} ran on Python {python}.\n")
     judged = [one for one in verdicts(rounds) if one.holds is not None or not in_part]
     if judged:
         lines = [[one.promise, one.seen, one.word(idle)] for one in judged]
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _tell(str(error))
         return 1
     versions = {one.name: one.version() for one in contenders} | {"compiler": tools.compiler}
-    kept = _print(rounds, absent, in_part=arguments.only is not None)
+    kept = _print(rounds, absent, str(described["python"]), in_part=arguments.only is not None)
     _keep(document(described, versions, absent, rounds), str(described["date"]), arguments.update_docs)
     return 0 if kept or not arguments.strict else 1
 

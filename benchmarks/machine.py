@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from benchmarks.interpreter import is_optimised
 from benchmarks.processes import Seat, wait_until
 
 _LOCK = "hadesgw-benchmarks.lock"
@@ -101,9 +102,8 @@ def _cpu_model() -> str:
 
 
 def _python_build() -> str:
-    """Whether the interpreter was built with profile-guided optimisation, which is worth a fifth of its CPU time."""
-    optimised = "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
-    return "optimised build" if optimised else "build without --enable-optimizations"
+    optimised = is_optimised(sysconfig.get_config_vars())
+    return "optimised build" if optimised else "build without profile-guided optimisation"
 
 
 def _memory_bytes() -> int:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.figures import Departure, Figure, Values, abort_times, differences, percentile, ratios
+from benchmarks.interpreter import Interpreter, asked, chosen, is_optimised
 from benchmarks.machine import CpuTimes, foreign_share
 from benchmarks.report import (
     BEGIN,
@@ -111,6 +113,45 @@ class CpuTimesTests(SynchronousTestCase):
         """Rounding in our favour is no negative load of others."""
         after = CpuTimes(busy=2.5, stolen=0.4, total=20.0)
         self.assertEqual(foreign_share(self.before, after, ours_seconds=1.2), 0.0)
+
+
+BOTH_STEPS = {"PGO_PROF_GEN_FLAG": "-fprofile-generate", "PGO_PROF_USE_FLAG": "-fprofile-use -fprofile-correction"}
+
+
+class InterpreterTests(SynchronousTestCase):
+    def test_asked_for(self) -> None:
+        """Who asks `configure` for optimisation gets it; who does not has the flags of both steps in the record."""
+        self.assertTrue(is_optimised({**BOTH_STEPS, "CONFIG_ARGS": "'--with-lto' '--enable-optimizations'"}))
+        self.assertFalse(is_optimised({**BOTH_STEPS, "CONFIG_ARGS": "'--enable-shared'"}))
+
+    def test_struck_out(self) -> None:
+        """A record of which only the second step's flags are missing had them struck out after they were used."""
+        self.assertTrue(is_optimised({**BOTH_STEPS, "PGO_PROF_USE_FLAG": "", "CONFIG_ARGS": "'--prefix=/usr'"}))
+
+    def test_no_record(self) -> None:
+        """Nothing known is nothing promised."""
+        self.assertFalse(is_optimised({}))
+        self.assertFalse(is_optimised({"CONFIG_ARGS": None, "PGO_PROF_GEN_FLAG": None, "PGO_PROF_USE_FLAG": None}))
+
+    def test_chosen(self) -> None:
+        """The first that is optimised and new enough, else the first that is new enough, else none."""
+        plain, other = Interpreter("plain", (3, 13), False), Interpreter("other", (3, 12), False)
+        fast, old = Interpreter("fast", (3, 11), True), Interpreter("old", (3, 10), True)
+        for interpreters, expected in (
+            ([old, plain, other, fast], fast),
+            ([old, plain, other], plain),
+            ([old], None),
+            ([], None),
+        ):
+            self.assertEqual(chosen(interpreters), expected)
+
+    def test_asked(self) -> None:
+        """A Python tells its version; what is no Python tells nothing."""
+        found = asked(sys.executable)
+        assert found is not None
+        self.assertEqual((found.path, found.version), (sys.executable, sys.version_info[:2]))
+        self.assertIsNone(asked("/nowhere/python3"))
+        self.assertIsNone(asked("/bin/true"))
 
 
 class TableTests(SynchronousTestCase):
