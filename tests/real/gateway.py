@@ -53,6 +53,8 @@ class Gateway:
         self.log = folder / "gateway.log"
         self.token = secrets.token_urlsafe(32)
         self.port = 0
+        self.prefix: list[str] = []
+        """A command that becomes another, which is ours, such as `setpriv` is."""
         self.child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -63,7 +65,7 @@ class Gateway:
         self._write("clients.toml", {"client": [self._entry()]})
         self._write("hadesgw.toml", self._configuration())
         twistd = Path(sysconfig.get_path("scripts")) / "twistd"
-        command: list[str | Path] = [twistd, "-n", "--pidfile=", "hadesgw"]
+        command: list[str | Path] = [*self.prefix, twistd, "-n", "--pidfile=", "hadesgw"]
         command += ["--config", self.folder / "hadesgw.toml"]
         python_path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
         self.child = start(command, self.log, {**os.environ, "PYTHONPATH": python_path}, self.folder)
