@@ -270,10 +270,12 @@ class Request(server.Request):
             fields.append((b"etag", self.etag))
         if self.lastModified is not None:
             fields.append((b"last-modified", datetimeToString(self.lastModified)))
-        if self.standing:
-            standing = {name for name, _ in self.standing} - _SHARED
-            fields = [field for field in fields if field[0] not in standing] + self.standing
         present = {name for name, _ in fields}
+        for name, _ in self.standing:
+            if name in present and name not in _SHARED:
+                fields = [field for field in fields if field[0] != name]
+            present.add(name)
+        fields += self.standing
         if self.code in NO_BODY_CODES and b"content-length" in present:
             fields = [field for field in fields if field[0] != b"content-length"]  # RFC 9110 8.6
         self._measured = b"content-length" in present
