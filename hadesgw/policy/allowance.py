@@ -90,13 +90,15 @@ class Bucket:
         """
         moment = self._at(now)
         rate = self.rate
-        missing = max(self._full_at - moment, 0)
-        over = missing + rate.interval - rate.capacity
-        if over > 0:
-            return Verdict(False, rate.burst, 0, -(-missing // _SECOND), -(-over // _SECOND))
+        missing = self._full_at - moment
+        if missing < 0:
+            missing = 0
+        left = rate.capacity - missing - rate.interval
+        if left < 0:
+            return Verdict(False, rate.burst, 0, -(-missing // _SECOND), -(left // _SECOND))
         missing += rate.interval
         self._full_at = moment + missing
-        return Verdict(True, rate.burst, (rate.capacity - missing) // rate.interval, -(-missing // _SECOND), 1)
+        return Verdict(True, rate.burst, left // rate.interval, -(-missing // _SECOND), 1)
 
     def change(self, rate: Rate, now: float) -> None:
         """Go by another rate from now on: nobody who was slow to come back owes more than an empty bucket."""

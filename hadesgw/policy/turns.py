@@ -39,12 +39,14 @@ class Visitor:
 
     :param cap: the most slots it may hold at one time, at all model servers together; more requests wait.
     :ivar in_flight: the slots it holds.
+    :ivar waiting: how many of its requests wait for one.
     """
 
-    __slots__ = ("_cap", "_lines", "in_flight")
+    __slots__ = ("_cap", "_lines", "in_flight", "waiting")
 
     def __init__(self, cap: int) -> None:
         self.in_flight = 0
+        self.waiting = 0
         self._cap = cap
         self._lines: dict[Slots, _Line] = {}
 
@@ -61,7 +63,7 @@ class Visitor:
     @property
     def idle(self) -> bool:
         """Whether it neither holds a slot nor waits for one."""
-        return not self.in_flight and not any(line.tickets for line in self._lines.values())
+        return not self.in_flight and not self.waiting
 
     def _go_on(self) -> None:
         """Let its lines be called, wherever they stand, as far as it has room now."""
@@ -186,6 +188,7 @@ class Slots:
 
     def _enqueue(self, ticket: Ticket, line: _Line) -> None:
         line.tickets[ticket] = None
+        line.visitor.waiting += 1
         self._lines[line] = None
         self._waiting[ticket] = None
         self._offer(line)
@@ -194,6 +197,7 @@ class Slots:
     def _remove(self, ticket: Ticket) -> None:
         line = ticket._line
         del line.tickets[ticket]
+        line.visitor.waiting -= 1
         if not line.tickets:
             del self._lines[line]
         del self._waiting[ticket]
@@ -221,7 +225,10 @@ class Slots:
         """A slot of `visitor` is free: anybody's line may go on here, and its own everywhere."""
         self._free += 1
         visitor.in_flight -= 1
-        visitor._go_on()
+        if visitor.waiting:
+            visitor._go_on()
+        if self._offers:
+            self._call()
 
     def _offer(self, line: _Line) -> None:
         """Let `line` be called in its turn, if it can be."""
