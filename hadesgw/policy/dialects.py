@@ -61,7 +61,7 @@ def _openai_error(refusal: Refusal) -> dict[str, str | None]:
     return {
         "message": refusal.message,
         "type": _type(refusal, _OPENAI_TYPES, "server_error"),
-        "param": None,
+        "param": refusal.param,
         "code": refusal.code,
     }
 

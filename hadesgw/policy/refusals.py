@@ -7,6 +7,7 @@ A refusal is a value. `reason` is the bounded word of metrics and logs; `code` i
 from __future__ import annotations
 
 import msgspec
+from msgspec import structs
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +20,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     :ivar retry_after: whole seconds for `Retry-After` (RFC 9110 10.2.3), or None when waiting cannot help.
     :ivar close: whether the connection must end because its framing can no longer be trusted.
     :ivar body: the exact body when a contract fixes it; None lets the dialect write it.
+    :ivar param: the field of the request that is at fault, where one is; never a name that only the client knows.
     """
 
     status: int
@@ -28,6 +30,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: int | None = None
     close: bool = False
     body: bytes | None = None
+    param: str | None = None
 
 
 class Refused(Exception):
@@ -172,6 +175,62 @@ def _unavailable(reason: str, message: str) -> Refusal:
 UPSTREAM_MISSING = _unavailable("upstream_missing", "The model server is not there: its socket does not exist.")
 UPSTREAM_REFUSED = _unavailable("upstream_refused", "The model server is not listening on its socket.")
 UPSTREAM_DENIED = _unavailable("upstream_denied", "The gateway may not open the model server's socket.")
+# -- What is asked -----------------------------------------------------------------------------------------------------
+UNSUPPORTED_TYPE = Refusal(
+    status=415,
+    reason="unsupported_type",
+    code="unsupported_media_type",
+    message="Requests are JSON and say so: Content-Type: application/json.",
+)
+
+
+def _invalid(reason: str, code: str, message: str, param: str | None = None) -> Refusal:
+    """The body was read, and cannot be served."""
+    return Refusal(status=400, reason=reason, code=code, message=message, param=param)
+
+
+BAD_ENCODING = _invalid("bad_encoding", "invalid_json", "The request body is not valid UTF-8.")
+BAD_JSON = _invalid("bad_json", "invalid_json", "The request body is not a well-formed JSON object.")
+DUPLICATE_FIELD = _invalid("duplicate_field", "duplicate_field", "A field stands twice in the request.")
+TOO_DEEP = _invalid("too_deep", "request_too_complex", "The request body is nested too deeply.")
+TOO_COMPLEX = _invalid("too_complex", "request_too_complex", "The request body has too many parts.")
+NO_MODEL = _invalid("no_model", "missing_required_parameter", "The request does not name a model.", "model")
+MODEL_NOT_FOUND = Refusal(
+    status=404,
+    reason="model_not_found",
+    code="model_not_found",
+    message="The model does not exist, or this client may not use it.",
+    param="model",
+)
+REFUSED_FIELD = _invalid("refused_field", "unsupported_parameter", "The request has a field that clients may not set.")
+BAD_PARAMETER = _invalid("bad_parameter", "invalid_value", "A field of the request has a value that is not allowed.")
+BAD_CONVERSATION = _invalid(
+    "bad_conversation", "invalid_value", "The conversation has a part that is not as its protocol has it."
+)
+REMOTE_MEDIA = _invalid(
+    "remote_media",
+    "remote_media_disabled",
+    "Pictures, sounds and files are taken only from the request, as data: URLs.",
+)
+TOKEN_BUDGET = Refusal(
+    status=400,
+    reason="token_budget",
+    code="token_budget_exceeded",
+    message="Prompt and asked output are more tokens than a request may have.",
+    body=b'{"error": "TOKEN_BUDGET_EXCEEDED"}',
+)
+
+
+def refused_field(name: str) -> Refusal:
+    """:data:`REFUSED_FIELD`, with the field's name, which is one of the configuration's."""
+    return structs.replace(REFUSED_FIELD, message=f"Clients may not set the field {name}.", param=name)
+
+
+def bad_parameter(name: str, words: str) -> Refusal:
+    """:data:`BAD_PARAMETER`, with the name of a field we know and what it must be."""
+    return structs.replace(BAD_PARAMETER, message=f"The field {name} must be {words}.", param=name)
+
+
 UPSTREAM_BUSY = _unavailable("upstream_busy", "The model server accepts no more connections at the moment.")
 UPSTREAM_UNREACHABLE = _unavailable("upstream_unreachable", "The model server cannot be reached.")
 DRAINING = _unavailable("draining", "The gateway is shutting down.")

@@ -80,3 +80,12 @@ class CatalogueTests(SynchronousTestCase):
         refused = Refused(refusals.BAD_HOST)
         self.assertIs(refused.refusal, refusals.BAD_HOST)
         self.assertEqual(str(refused), "bad_host")
+
+    def test_a_field_at_fault_is_named(self) -> None:
+        """With the rule it breaks; the reason, by which it is counted, stays the catalogue's."""
+        bad = refusals.bad_parameter("n", "a whole number")
+        self.assertEqual((bad.message, bad.param), ("The field n must be a whole number.", "n"))
+        refused = refusals.refused_field("cache_salt")
+        self.assertEqual((refused.message, refused.param), ("Clients may not set the field cache_salt.", "cache_salt"))
+        for named, entry in ((bad, refusals.BAD_PARAMETER), (refused, refusals.REFUSED_FIELD)):
+            self.assertEqual((named.reason, named.status, named.code), (entry.reason, entry.status, entry.code))

@@ -1,0 +1,131 @@
+"""A request body as one JSON object (RFC 8259), strictly: what two readers could take for two things is refused.
+
+The members come out as slices of the body, unread: a body costs one pass, and no more memory than its slices take,
+however it was made up.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from hadesgw.policy import refusals
+from hadesgw.policy.refusals import Refused
+
+MOST_MEMBERS = 256
+"""Members an object may have; the protocols that pass here know about 80."""
+DEEPEST = 64
+"""Levels of arrays and objects a value may have: tools and schemas need a dozen."""
+MOST_CONTAINERS = 250_000
+"""Arrays and objects that are decoded, where many are possible at all; braces and brackets in strings count too."""
+
+_FEW_BYTES = 1 << 20  # cannot hold more than we bear, whatever is in it
+_WALKED_BYTES = 1 << 19  # are walked in 50 ms at worst
+_CHUNK = 1 << 16
+
+T = TypeVar("T")
+
+
+def characters(body: bytes) -> int:
+    """How many characters `body` has as UTF-8 (RFC 3629).
+
+    :raises Refused: if it is not UTF-8: invalid or overlong sequences, surrogates.
+    """
+    if body.isascii():
+        return len(body)
+    try:
+        if len(body) <= _CHUNK:
+            return len(body.decode("utf-8"))
+        return _characters_by_chunks(memoryview(body))
+    except UnicodeDecodeError:
+        raise Refused(refusals.BAD_ENCODING) from None
+
+
+def _characters_by_chunks(view: memoryview) -> int:
+    """As a whole it would cost three times as much: the text would not fit the processor's cache."""
+    count = at = 0
+    while at < len(view):
+        text, used = codecs.utf_8_decode(view[at : at + _CHUNK], "strict", at + _CHUNK >= len(view))
+        count += len(text)
+        at += used
+    return count
+
+
+class _Name(str):
+    """A member's name: a type of our own, so that the decoder asks us about each."""
+
+    __slots__ = ()
+
+
+class ObjectReader:
+    """Reads objects, one after the other."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._decode = msgspec.json.Decoder(dict[_Name, Raw], dec_hook=self._note).decode
+
+    def read(self, body: bytes) -> dict[str, Raw]:
+        """The members of the object that `body`, which is UTF-8, consists of; their values as they stand.
+
+        :raises Refused: if it is anything else, has a name twice or more members than it may.
+        """
+        self._names.clear()
+        try:
+            return self._decode(body)  # type: ignore[return-value]  # keys are texts, by another name
+        except RecursionError:
+            raise Refused(refusals.TOO_DEEP) from None
+        except msgspec.DecodeError:
+            raise Refused(refusals.BAD_JSON) from None
+
+    def _note(self, kind: type, name: str) -> _Name:
+        if name in self._names:
+            raise Refused(refusals.DUPLICATE_FIELD)
+        if len(self._names) == MOST_MEMBERS:
+            raise Refused(refusals.TOO_COMPLEX)
+        self._names.add(name)
+        return _Name(name)
+
+
+def decoded(decoder: msgspec.json.Decoder[T], value: Raw, misfit: refusals.Refusal) -> T:
+    """A member's value, decoded.
+
+    :raises Refused: with `misfit` if it is not what `decoder` expects; if there is more in it than we want to hold.
+    """
+    view = memoryview(value)
+    if len(view) > _FEW_BYTES and _openings(bytes(view)) > MOST_CONTAINERS:
+        raise Refused(refusals.TOO_COMPLEX)
+    try:
+        return decoder.decode(value)
+    except RecursionError:
+        raise Refused(refusals.TOO_DEEP) from None
+    except msgspec.DecodeError:
+        raise Refused(misfit) from None
+
+
+def check_depth(value: bytes) -> None:
+    """See that a well-formed JSON value does not go deeper than :data:`DEEPEST`.
+
+    :raises Refused: if it does, or is so large that looking would take too long.
+    """
+    if _openings(value) <= DEEPEST:
+        return
+    if len(value) > _WALKED_BYTES:
+        raise Refused(refusals.TOO_COMPLEX)
+    outside = b"".join(value.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])
+    brackets = outside.translate(_ONE_KIND, _NO_BRACKETS)
+    for _ in range(DEEPEST):
+        brackets = brackets.replace(b"[]", b"")  # one level less, everywhere
+        if not brackets:
+            return
+    raise Refused(refusals.TOO_DEEP)
+
+
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def _openings(value: bytes) -> int:
+    return value.count(b"{") + value.count(b"[")
