@@ -398,7 +398,8 @@ class Sections(Section, frozen=True, kw_only=True):
         dict[RoutePath, Layers], Meta(min_length=1, description="a table of layers by path, at least one")
     ] = msgspec.field(
         default_factory=lambda: {
-            "/v1": ("metered", "guard", "limiter", "proxy"),
+            "/v1": ("metered", "cors", "guard", "limiter", "proxy"),
+            "/api/ticket": ("metered", "cors", "guard", "ticket"),
             "/metrics": ("guard", "metrics"),
             "/healthz": ("health",),
             "/readyz": ("readiness",),

@@ -23,6 +23,7 @@ class Record:
     :ivar route: the configured path that answered, never the raw target.
     :ivar reason: slug of the refusal or broken end, or None when all went well.
     :ivar code: the code word told to the client, or None.
+    :ivar quiet: whether the request leaves no line in the log, because it is told of in one that stands for many.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Record:
         "memory_events",
         "model",
         "prompt_tokens",
+        "quiet",
         "reason",
         "response_id",
         "route",
@@ -54,6 +56,7 @@ class Record:
         self.stream = False
         self.reason: str | None = None
         self.code: str | None = None
+        self.quiet = False
         self.bytes_in = 0
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
@@ -73,7 +76,9 @@ class IGatewayRequest(IRequest):
     )
 
     relayed = Attribute("(lower-cased name, value) fields of the answer, beside those of `responseHeaders`.")
-    standing = Attribute("Such fields again, that are in the answer whoever makes it, in place of any of their names.")
+    standing = Attribute(
+        "Such fields again, that are in the answer whoever makes it: in place of any of their names, `vary` beside any."
+    )
 
     on_tokens = Attribute(
         "Called with the number of tokens, prompt and output, that the request asks for, by whoever has counted them"
@@ -108,6 +113,9 @@ class IGatewayRequest(IRequest):
 
     def body_at_hand(cap: int) -> bytes | None:
         """The whole request body, if it has arrived already and is no larger than `cap`; else use :meth:`read_body`."""
+
+    def discard_body() -> None:
+        """Keep nothing of the body, neither of what has come nor of what comes: the request is going to be refused."""
 
     on_late = Attribute("Called with nothing when the time given to :meth:`watch` is over; or None.")
 

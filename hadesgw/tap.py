@@ -261,12 +261,14 @@ def _make_gateway(config: Config, clients: ClientStore, credentials: Credentials
         meters=meters,
         registry=registry,
         log=log,
+        entropy=os.urandom,
     )
     site = Site(
         build_tree(parts),
         clock=reactor,
         correlator=Correlator(config.headers.request_id, config.headers.session_id, uuid4_source(os.urandom)),
         hosts=AllowedHosts(_names(config)),
+        origins=parts.origins,
         head_limits=HeadLimits(total=config.limits.head.bytes, fields=config.limits.head.fields),
         body_memory=MemoryShare(config.limits.body.memory),
         timeouts=config.timeouts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from hadesgw.policy.credentials import ClientDirectory, ClientStore
 from hadesgw.telemetry.log import Log, Sink
 from hadesgw.telemetry.meters import Meters
 from hadesgw.tree import LAYERS, LEAVES, Parts, PathTable, build_tree, check_tree
-from tests.wire.door import Door, Leaf
+from tests.wire.door import Door, Leaf, hold
 
 _UPSTREAM = '[[upstream]]\nname = "vllm"\nsocket = "/run/vllm.sock"\nmodels = ["m"]\n'
 
@@ -48,6 +49,17 @@ class CheckTests(SynchronousTestCase):
     def test_no_leaf(self) -> None:
         """Something must answer."""
         self.assertIn("a leaf as the last layer", self._refused('"/v1" = ["metered", "guard"]'))
+
+    def test_open_to_everybody(self) -> None:
+        """What rules the gateway, or speaks for a client, does not stand without a guard."""
+        for leaf in ("admin", "ticket"):
+            self.assertIn(f"'guard' before '{leaf}'", self._refused(f'"/x" = ["metered", "cors", "{leaf}"]'))
+            check_tree(_config(f'"/x" = ["guard", "{leaf}"]'))
+
+    def test_preflight_behind_the_guard(self) -> None:
+        """A cors layer that no preflight could reach is a slip of the pen; without a guard it is none."""
+        self.assertIn("'cors' before 'guard'", self._refused('"/v1" = ["guard", "cors", "proxy"]'))
+        check_tree(_config('"/v1" = ["cors", "proxy"]'))
 
     def test_layer_twice(self) -> None:
         """A layer that is there twice was a slip of the pen."""
@@ -106,6 +118,10 @@ class PathTableTests(SynchronousTestCase):
         self.assertEqual((answer.status, answer.one(b"content-type")), (404, b"application/json"))
         self.assertTrue(answer.one(b"x-request-id"))
 
+    def test_paths(self) -> None:
+        """Whoever wants to know is told every path there is."""
+        self.assertEqual(PathTable({b"/v1": Leaf(hold), b"/": Leaf(hold)}).paths, ["/v1", "/"])
+
     def test_ordinary_resources(self) -> None:
         """Any Twisted resource can be a leaf, and finds its children by what is left of the path."""
 
@@ -148,6 +164,7 @@ class BuildTests(SynchronousTestCase):
             meters=Meters(registry),
             registry=registry,
             log=Log(Sink(2), time.time, text=False, level="critical"),
+            entropy=os.urandom,
         )
         self.assertTrue(LAYERS and LEAVES)
         caller = Door(build_tree(parts)).call()

@@ -125,6 +125,9 @@ class RequestBody:
     def _keep(self, piece: bytes) -> None:
         if self._cap is not None and self.received + len(piece) > self._cap:
             raise Refused(refusals.BODY_TOO_LARGE)
+        if self._released:
+            self.received += len(piece)
+            return
         if not self._share.take(len(piece)):
             raise Refused(refusals.BODY_MEMORY)
         self.received += len(piece)
@@ -143,7 +146,7 @@ class RequestBody:
         return True
 
     def release(self) -> None:
-        """The request has ended: give the memory back. Calling it again changes nothing."""
+        """Nobody will read it: give the memory back, and keep nothing more. Calling it again changes nothing."""
         if not self._released:
             self._released = True
             self._pieces.clear()

@@ -37,6 +37,7 @@ from hadesgw.policy import refusals
 from hadesgw.policy.correlation import Correlation
 from hadesgw.policy.credentials import ClientCertificate
 from hadesgw.policy.dialects import Dialect, dialect_of, error_body
+from hadesgw.policy.origins import own_origin
 from hadesgw.policy.refusals import Refusal, Refused
 
 if TYPE_CHECKING:
@@ -170,12 +171,26 @@ class Channel(Protocol):
             return False
         head = framing.read_head(self._unread[:end], self.site.head_limits)
         correlation = self.site.correlator.identify(head.fields)
-        if not self.site.hosts.admits(head.host):
-            self._refuse(refusals.MISDIRECTED, correlation, head)
+        refusal = self._judge(head)
+        if refusal is not None:
+            self._refuse(refusal, correlation, head)
             return False
         self._unread = self._unread[end:]
         self._begin(head, correlation)
         return True
+
+    def _judge(self, head: RequestHead) -> Refusal | None:
+        """What forbids a request, wherever it goes and whoever sends it: a name that is not ours, a page of a stranger.
+
+        Asked here, no path, layer or leaf can forget it: see docs/adr/0007-the-origin-rule.md.
+        """
+        if not self.site.hosts.admits(head.host):
+            return refusals.MISDIRECTED
+        if b"origin" in head.index:
+            own = own_origin(self.isSecure(), head.index.get(b"host"))
+            if not self.site.origins.admits(head.values(b"origin"), own):
+                return refusals.FOREIGN_ORIGIN
+        return None
 
     def _begin(self, head: RequestHead, correlation: Correlation) -> None:
         """Let the resources answer a request whose head is here.
@@ -287,6 +302,8 @@ class Channel(Protocol):
         ]
         if refusal.retry_after is not None:
             fields.append((b"retry-after", b"%d" % refusal.retry_after))
+        if head is not None:
+            fields.append((b"vary", b"Origin"))  # it was judged by that, too
         self._persistent = False
         answer = self.head_bytes(refusal.status, PHRASES[refusal.status], fields, correlation)
         self.write(answer if head is not None and head.method == b"HEAD" else answer + body)
@@ -366,6 +383,11 @@ class Channel(Protocol):
         """The body of the request in flight."""
         assert self._body is not None
         return self._body.read(cap)
+
+    def discard_body(self) -> None:
+        """Keep nothing of the body of the request in flight."""
+        assert self._body is not None
+        self._body.release()
 
     def forbid_reuse(self) -> None:
         """No further request on this connection."""

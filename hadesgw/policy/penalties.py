@@ -7,6 +7,7 @@ peer, and whoever has a valid credential shall not pay for a neighbour who has n
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ OTHERS = "others"
 _MOST_COUNTED = FREE_FAILURES + 16  # the delay is the longest long before
 
 
+@lru_cache(256)  # whoever floods us does not come from everywhere
 def peer_name(host: str | None) -> str:
     """What counts as one peer: an IPv4 address, an IPv6 network of 64 bits, or everybody on a UNIX socket.
 

@@ -62,6 +62,13 @@ HEAD_TOO_LARGE = _framing(431, "head_too_large", "The request header fields are 
 HEAD_TIMEOUT = _framing(408, "head_timeout", "The request head did not arrive in time.")
 MISDIRECTED = _framing(421, "misdirected", "This server does not answer for the requested host name.")
 ENCODED_BODY = _framing(415, "encoded_body", "Encoded request bodies are not accepted; send the body as it is.")
+FOREIGN_ORIGIN = Refusal(
+    status=403,
+    reason="foreign_origin",
+    code="origin_not_allowed",
+    message="Pages of this origin may not call here: it is neither this server's own nor listed in [cors] origins.",
+    close=True,
+)
 BAD_EXPECTATION = _framing(417, "bad_expectation", "The only expectation understood is 100-continue.")
 TOO_MANY_CONNECTIONS = Refusal(
     status=503,
@@ -114,6 +121,10 @@ ROLE_TOO_LOW = Refusal(
     status=403, reason="role_too_low", code="insufficient_role", message="This client's role may not use this path."
 )
 
+UNKNOWN_CLIENT = Refusal(
+    status=404, reason="unknown_client", code="client_not_found", message="There is no client of this name."
+)
+
 # -- How much: `Retry-After` is worked out for each, what stands here is the least ------------------------------------
 RATE_LIMITED = Refusal(
     status=429,
@@ -162,6 +173,14 @@ QUEUE_TOO_LONG = Refusal(
     code="server_is_overloaded",
     message="The model server is busy, and this request's turn did not come in time.",
     retry_after=1,
+)
+
+# -- What is asked -----------------------------------------------------------------------------------------------------
+UNSUPPORTED_TYPE = Refusal(
+    status=415,
+    reason="unsupported_type",
+    code="unsupported_media_type",
+    message="Requests are JSON and say so: Content-Type: application/json.",
 )
 
 # -- The model behind the socket ---------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from hadesgw.policy import refusals
 from hadesgw.policy.credentials import Admitted, ClientStore, Role, parse_authorization
 from hadesgw.policy.refusals import Refusal
 from hadesgw.resources.layer import Layer
+from hadesgw.resources.penalties import Penalties
 
 _REFUSALS: Mapping[str, Refusal] = {
     "missing": refusals.NO_CREDENTIAL,
@@ -30,16 +31,24 @@ class Guard(Layer):
     :param role: the least role that may pass.
     :param wall: seconds since the epoch.
     :param observer: told of every refused credential.
+    :param penalties: makes whoever fails again and again wait for the answer.
     """
 
     def __init__(
-        self, inner: IResource, clients: ClientStore, role: Role, wall: Callable[[], float], observer: IGuardObserver
+        self,
+        inner: IResource,
+        clients: ClientStore,
+        role: Role,
+        wall: Callable[[], float],
+        observer: IGuardObserver,
+        penalties: Penalties,
     ) -> None:
         Layer.__init__(self, inner)
         self._clients = clients
         self._role = role
         self._wall = wall
         self._observer = observer
+        self._penalties = penalties
 
     def render(self, request: Request) -> bytes | int:
         """Admit, or refuse before anything of the body is read."""
@@ -49,7 +58,7 @@ class Guard(Layer):
         if not isinstance(verdict, Admitted):
             self._observer.credential_refused(verdict.reason)
             refusal = _REFUSALS.get(verdict.reason, refusals.WRONG_CREDENTIAL)
-            return request.refuse(refusal, _CHALLENGE if refusal.status == 401 else ())
+            return self._penalties.refuse(request, refusal, _CHALLENGE if refusal.status == 401 else ())
         request.record.client = verdict.client.name
         if not verdict.client.may(self._role):
             self._observer.credential_refused("role")

@@ -35,4 +35,5 @@ class Metered(Layer):
         if not completed and request.record.reason is None:
             request.record.reason = "client_left"
         self._meter.finished(request, completed, now)
-        self._log.request(request, completed, now)
+        if not request.record.quiet:
+            self._log.request(request, completed, now)

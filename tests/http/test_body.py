@@ -148,6 +148,20 @@ class RequestBodyTests(SynchronousTestCase):
         second.release()
         self.assertEqual(share.held, 0)
 
+    def test_what_nobody_will_read_is_not_held(self) -> None:
+        """Once released it takes no memory, goes on to its end, and is still held back when much of it comes."""
+        share = MemoryShare(10)
+        body = RequestBody(UNASKED_BYTES + 1, share, lambda: None)
+        body.feed(b"abcdef")
+        body.release()
+        self.assertEqual(share.held, 0)
+        body.feed(b"a" * (UNASKED_BYTES - 6))
+        self.assertTrue(body.held_back)
+        body.feed(b"a")
+        self.assertEqual((body.complete, body.received, share.held), (True, UNASKED_BYTES + 1, 0))
+        body.release()
+        self.assertEqual(share.held, 0)
+
     def test_a_body_takes_little_more_memory_than_it_counts(self) -> None:
         """However small the chunks are in which it comes, or a client could make us hold many times the limit."""
         body = self.make(None)

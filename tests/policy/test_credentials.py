@@ -387,6 +387,27 @@ class StoreTests(SynchronousTestCase):
         ):
             self.assertEqual(clients.identify(credential, NOW, certificate), Denied(reason))
 
+    def test_everybody_is_listed(self) -> None:
+        """In the file's order, suspended or not; the anonymous client last."""
+        alice, bob, anonymous = client("alice", ALICE), client("bob", BOB), anonymous_client(Role.USER)
+        clients = store(alice, bob)
+        clients.suspend("alice")
+        self.assertEqual(clients.everybody, (alice, bob))
+        self.assertEqual(store(alice, anonymous=anonymous).everybody, (alice, anonymous))
+
+    def test_a_name_stands_for_its_client_while_that_may_come_in(self) -> None:
+        """Not when it is suspended, unknown, or gone from the file."""
+        alice, anonymous = client("alice", ALICE), anonymous_client(Role.USER)
+        clients = store(alice, anonymous=anonymous)
+        self.assertEqual([clients.standing(name) for name in ("alice", "anonymous", "bob")], [alice, anonymous, None])
+        clients.suspend("alice")
+        clients.suspend("anonymous")
+        self.assertEqual([clients.standing(name) for name in ("alice", "anonymous")], [None, None])
+        clients.resume("alice")
+        clients.replace(ClientDirectory([]))
+        self.assertIsNone(clients.standing("alice"))
+        self.assertIsNone(store(alice).standing("anonymous"))
+
     def test_suspension_is_told_only_to_who_holds_a_good_token(self) -> None:
         """An expired or unknown token is that, and learns nothing of the client's state."""
         clients = store(client("alice", ALICE, expires=NOW))

@@ -127,7 +127,8 @@ class TellingTests(SynchronousTestCase):
             told += [(name, now, count) for name, count in failures.overdue(now)]
             count = failures.failed(peer, now).told
             told += [(peer, now, count)] * bool(count)
-        told += [(name, now + TELL_SECONDS, count) for name, count in failures.overdue(now + TELL_SECONDS)]
+        end = now + 2 * TELL_SECONDS
+        told += [(name, end, count) for name, count in failures.overdue(end)]
         self.assertEqual(sum(count for _, _, count in told), len(steps))
         for peer in "ab":
             times = [at for name, at, _ in told if name == peer]

@@ -6,6 +6,7 @@ import hashlib
 from base64 import b64encode
 from datetime import UTC, datetime
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -14,6 +15,8 @@ from hadesgw.http.site import Request
 from hadesgw.interfaces import IGuardObserver
 from hadesgw.policy.credentials import Client, ClientDirectory, ClientStore, Role, Token, anonymous_client
 from hadesgw.resources.guard import Guard
+from hadesgw.resources.penalties import Penalties
+from tests.resources.test_penalties import Lines
 from tests.wire.answers import Answer
 from tests.wire.door import Door, Leaf
 
@@ -47,10 +50,12 @@ class GuardTests(SynchronousTestCase):
             return (request.record.client or "nobody").encode()
 
         self.leaf = Leaf(who)
-        guard = Guard(self.leaf, store, role, _NOW.timestamp, self.notes)
-        caller = Door(guard).call()
+        caller = Door(self._guard(self.leaf, store, role)).call()
         caller.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (path, fields))
         return caller.answer(b"GET")
+
+    def _guard(self, leaf: Leaf, store: ClientStore, role: Role = Role.USER) -> Guard:
+        return Guard(leaf, store, role, _NOW.timestamp, self.notes, Penalties(Clock(), Lines()))
 
     def _store(self, *clients: Client) -> ClientStore:
         return ClientStore(ClientDirectory(clients or (_client(),)), None)
@@ -120,8 +125,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_before_the_body(self) -> None:
         """A refused upload is not asked for: no 100 Continue, and the connection is not kept for it."""
-        guard = Guard(Leaf(lambda request: b""), self._store(), Role.USER, _NOW.timestamp, self.notes)
-        caller = Door(guard).call()
+        caller = Door(self._guard(Leaf(lambda request: b""), self._store())).call()
         caller.send(b"POST /v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\nExpect: 100-continue\r\n\r\n")
         self.assertNotIn(b"100 Continue", caller.received)
         answer = caller.answer(b"POST")

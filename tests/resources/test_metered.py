@@ -78,6 +78,17 @@ class MeteredTests(SynchronousTestCase):
         self.assertEqual(notes.lines, [("/v1", "client_left")])
         self.assertEqual(notes.in_flight, 0)
 
+    def test_quiet(self) -> None:
+        """What another line tells of is counted and leaves no line of its own."""
+
+        def refuse(request: Request) -> int:
+            request.record.quiet = True
+            return request.refuse(refusals.NOT_FOUND)
+
+        door, notes = self._door(Leaf(refuse))
+        door.call().send(_GET)
+        self.assertEqual((len(notes.counted), notes.lines), (1, []))
+
     def test_raised(self) -> None:
         """A resource that raises is counted as an internal error."""
 
