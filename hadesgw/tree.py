@@ -19,13 +19,19 @@ from hadesgw.interfaces import IRequestLog, IUpstream
 from hadesgw.policy import refusals
 from hadesgw.policy.allowance import Accounts, estimated_tokens
 from hadesgw.policy.credentials import Client, ClientStore, Role
+from hadesgw.policy.origins import Origins
+from hadesgw.policy.tickets import TicketStore
+from hadesgw.resources.admin import Admin
+from hadesgw.resources.cors import Cors
 from hadesgw.resources.guard import Guard
 from hadesgw.resources.health import Health, Probe, Readiness
 from hadesgw.resources.limiter import Gate, Limiter
 from hadesgw.resources.metered import Metered
 from hadesgw.resources.metrics import Metrics
-from hadesgw.resources.models import Models
-from hadesgw.resources.proxy import MODELS_ROUTE, ROUTES, Proxy
+from hadesgw.resources.models import MODELS_ROUTE, Models
+from hadesgw.resources.penalties import Penalties
+from hadesgw.resources.proxy import ROUTES, Proxy
+from hadesgw.resources.ticket import TicketOffice
 from hadesgw.telemetry.meters import Meters
 
 
@@ -33,6 +39,7 @@ class Parts:
     """What layers are built from; made by the composition root.
 
     :param wall: seconds since the epoch, for expiry dates.
+    :param entropy: returns that many random bytes, such as `os.urandom`.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class Parts:
         meters: Meters,
         registry: CollectorRegistry,
         log: IRequestLog,
+        entropy: Callable[[int], bytes],
     ) -> None:
         self.config = config
         self.clock = clock
@@ -55,6 +63,9 @@ class Parts:
         self.meters = meters
         self.registry = registry
         self.log = log
+        self.origins = Origins(config.cors.origins)
+        self.penalties = Penalties(clock, log)
+        self.tickets = TicketStore(clients.standing, entropy)
         self.accounts = _accounts(config, clients)
         self.gates = [_gate(config, upstream, meters) for upstream in config.upstream]
 
@@ -91,9 +102,14 @@ def _metered(parts: Parts, path: str, inner: IResource) -> IResource:
     return Metered(inner, path, parts.clock, parts.meters, parts.log)
 
 
+def _cors(parts: Parts, path: str, inner: IResource) -> IResource:
+    headers = parts.config.headers
+    return Cors(inner, parts.origins, (headers.request_id, headers.session_id))
+
+
 def _guard(parts: Parts, path: str, inner: IResource) -> IResource:
-    role = Role.OBSERVER if path == "/metrics" else Role.USER
-    return Guard(inner, parts.clients, role, parts.wall, parts.meters)
+    role = _ROLES.get(parts.config.tree[path][-1], Role.USER)
+    return Guard(inner, parts.clients, role, parts.wall, parts.meters, parts.penalties)
 
 
 def _limiter(parts: Parts, path: str, inner: IResource) -> IResource:
@@ -116,8 +132,30 @@ def _readiness(parts: Parts, path: str) -> IResource:
     return Readiness([Probe(upstream, parts.clock, parts.meters) for upstream in parts.upstreams])
 
 
+def _admin(parts: Parts, path: str) -> IResource:
+    return Admin(parts.clients, partial(_limits, parts), parts.log)
+
+
+def _limits(parts: Parts) -> object:
+    """What is in force, for an operator to see."""
+    config = parts.config
+    upstreams = [
+        {
+            "name": upstream.name,
+            "max_in_flight": upstream.max_in_flight,
+            "context_tokens": upstream.context_tokens or config.budget.context_tokens,
+            "output_tokens": upstream.output_tokens or config.budget.output_tokens,
+            "free": gate.slots.free,
+            "waiting": gate.slots.depth,
+        }
+        for upstream, gate in zip(config.upstream, parts.gates, strict=True)
+    ]
+    return {"limits": config.limits, "timeouts": config.timeouts, "upstreams": upstreams}
+
+
 LAYERS: Mapping[str, Callable[[Parts, str, IResource], IResource]] = {
     "metered": _metered,
+    "cors": _cors,
     "guard": _guard,
     "limiter": _limiter,
 }
@@ -126,7 +164,13 @@ LEAVES: Mapping[str, Callable[[Parts, str], IResource]] = {
     "metrics": lambda parts, path: Metrics(parts.registry),
     "health": lambda parts, path: Health(),
     "readiness": _readiness,
+    "ticket": lambda parts, path: TicketOffice(parts.tickets, parts.clock),
+    "admin": _admin,
 }
+_ROLES: Mapping[str, Role] = {"metrics": Role.OBSERVER, "admin": Role.ADMIN}
+"""The least role that a guard before a leaf asks for, where it is not `user`."""
+_NEVER_OPEN = frozenset(("admin", "ticket"))
+"""Leaves that mean nothing, or too much, without a guard before them."""
 _FIXED_ROUTES: Mapping[str, Iterable[bytes]] = {"proxy": (*ROUTES, MODELS_ROUTE)}
 """Leaves that answer at fixed paths only: mounted where none of these lies, they could never be reached."""
 
@@ -135,8 +179,8 @@ def check_tree(config: Config) -> None:
     """See that the configured tree can be built.
 
     :raises ConfigError: for a layer nobody knows, a leaf that is not last or missing, a limiter that cannot know whom
-        it limits, or a leaf that cannot be reached where it stands. (That none is named twice,
-        the configuration has seen to.)
+        it limits, a cors layer that no preflight reaches, a leaf that is not for everybody and has no guard, or one
+        that cannot be reached where it stands. (That none is named twice, the configuration has seen to.)
     """
     for path, layers in config.tree.items():
         key = f'tree."{path}"'
@@ -149,10 +193,14 @@ def check_tree(config: Config) -> None:
                 raise ConfigError(config.source, key, f"{name!r} to be the last, because it answers itself")
         if "guard" in layers and "limiter" in layers[: layers.index("guard")]:
             raise ConfigError(config.source, key, "'guard' before 'limiter', which limits each client by itself")
+        if "guard" in layers and "cors" in layers[layers.index("guard") :]:
+            raise ConfigError(config.source, key, "'cors' before 'guard', since no preflight brings a credential")
         leaf = layers[-1]
         if leaf not in LEAVES:
             leaves = ", ".join(sorted(LEAVES))
             raise ConfigError(config.source, key, f"a leaf as the last layer ({leaves}), got {leaf!r}")
+        if leaf in _NEVER_OPEN and "guard" not in layers:
+            raise ConfigError(config.source, key, f"'guard' before {leaf!r}, which is not for everybody")
         routes = _FIXED_ROUTES.get(leaf)
         if routes is not None and not any(_below(route, path.encode("ascii")) for route in routes):
             raise ConfigError(config.source, key, f"a path at which {leaf!r} can be reached, such as \"/v1\"")
@@ -183,6 +231,11 @@ class PathTable(Resource):
         Resource.__init__(self)
         self._resources = resources
         self._nothing = Nothing()
+
+    @property
+    def paths(self) -> list[str]:
+        """Every path that somebody owns."""
+        return [path.decode("ascii") for path in self._resources]
 
     def getChildWithDefault(self, segment: bytes, request: Request) -> IResource:
         """The owner of the request's path; `prepath` and `postpath` are set to what it owns and what is left."""
