@@ -21,7 +21,7 @@ print(json.dumps([sys.executable, sys.version_info[:2], record]))
 
 
 def is_optimised(record: Mapping[str, object]) -> bool:
-    """Whether an interpreter was built with profile-guided optimisation, which is worth a third of its CPU time.
+    """Whether an interpreter was built with profile-guided optimisation, which is worth a fifth of its CPU time.
 
     Most builders ask `configure` for it. Debian, and whoever takes Debian's packaging, make the profiled target
     themselves and then strike the flags that used the profile out of the record; `configure` sets both of the pair.
