@@ -19,8 +19,8 @@ from msgspec import Raw, Struct
 
 from hadesgw.policy.request_body import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Asked
 
-_TOKENIZE = b"/tokenize"
-_COUNT_TOKENS = b"/v1/messages/count_tokens"
+_COUNT_ROUTE = b"/tokenize"
+_MESSAGES_COUNT_ROUTE = b"/v1/messages/count_tokens"
 _NULL = Raw(b"null")
 _FALSE, _TRUE = Raw(b"false"), Raw(b"true")
 
@@ -43,8 +43,8 @@ def questions(asked: Asked, body: bytes) -> list[Question]:
     """
     try:
         if asked.route is MESSAGES:
-            return [Question(_COUNT_TOKENS, body)]
-        return [Question(_TOKENIZE, _encoded(document)) for document in _documents(asked)]
+            return [Question(_MESSAGES_COUNT_ROUTE, body)]
+        return [Question(_COUNT_ROUTE, _encoded(document)) for document in _documents(asked)]
     except (Uncountable, msgspec.DecodeError, RecursionError):
         return []
 
