@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw.http.framing import upstream_fields
 from hadesgw.policy.refusals import catalogue
-from hadesgw.resources.proxy import MODELS_ROUTE, ROUTES
+from hadesgw.resources.models import MODELS_ROUTE
+from hadesgw.resources.proxy import ROUTES
 
 PAGE = (Path(__file__).parents[1] / "docs" / "wire.md").read_text("utf-8")
 

@@ -135,8 +135,12 @@ class WitnessTests(SynchronousTestCase):
         """An early refusal is counted and written; a missing id is an error in the log."""
         registry = CollectorRegistry()
         written: list[bytes] = []
-        sink = Sink(-1)
-        sink.write = written.append  # type: ignore[method-assign]
+
+        class Written(Sink):
+            def write(self, line: bytes) -> None:
+                written.append(line)
+
+        sink = Written(-1)
         witness = Witness(Meters(registry), Log(sink, lambda: 0.0, text=False, level="info"))
         verifyObject(ISiteObserver, witness)
         witness.connections(1)
