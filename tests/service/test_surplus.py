@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -12,6 +15,7 @@ from zope.interface.verify import verifyObject
 
 from hadesgw.interfaces import IListenerObserver
 from hadesgw.policy.exposure import Address, Held, Wanted
+from hadesgw.service.processes import listeners
 from hadesgw.service.surplus import EVERY_SECONDS, Surplus, SurplusWatch, compare_running
 
 DOOR = Address.of("127.0.0.1", 8082)
@@ -36,9 +40,7 @@ class _Log:
         self.told.append((level, facts["listeners"]))
 
 
-class WatchTests(SynchronousTestCase):
-    """One process, 7, and its child, 8."""
-
+class _Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.gauge, self.log = Clock(), _Gauge(), _Log()
         verifyObject(IListenerObserver, self.gauge)
@@ -61,6 +63,10 @@ class WatchTests(SynchronousTestCase):
         self.held = [Held(7, DOOR)]
         self.watch.startService()
         self.addCleanup(self.watch.stopService)
+
+
+class WatchTests(_Case):
+    """One process, 7, and its child, 8."""
 
     def test_a_start_with_nothing_too_much(self) -> None:
         """Nothing listens yet but what was inherited and declared; the gauge is there from the first scrape on."""
@@ -136,6 +142,32 @@ class WatchTests(SynchronousTestCase):
         self.watch.stopService()
         looks[1].callback([])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class ChildTests(_Case):
+    """A real child of this very process."""
+
+    def test_a_child_that_listens(self) -> None:
+        """Is told at the next look, by metric and log, and when it is gone that too."""
+        held = set(listeners(os.getpid()))  # a runner may listen for its own purposes
+        self.watch = SurplusWatch(self.clock, listeners, maybeDeferred, os.getpid, self.gauge, self.log)  # type: ignore[arg-type]
+        self.watch.begin({socket.address for socket in held})
+        self.watch.startService()
+        self.addCleanup(self.watch.stopService)
+        program = (
+            "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)"
+        )
+        child = subprocess.Popen(
+            [sys.executable, "-c", f"{program}; sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert child.stdin is not None and child.stdout is not None
+        with child.stdin, child.stdout:
+            port = int(child.stdout.readline())
+            self.clock.advance(EVERY_SECONDS)
+        child.wait()
+        self.clock.advance(EVERY_SECONDS)
+        self.assertEqual(self.gauge.values, [0, 1, 0])
+        self.assertEqual(self.log.told, [("error", [f"tcp:127.0.0.1:{port} (process {child.pid})"]), ("info", [])])
 
 
 class RunningTests(SynchronousTestCase):
