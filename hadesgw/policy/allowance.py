@@ -149,11 +149,10 @@ class TokenMinute:
         self._used = 0
         self._used_by_second: deque[tuple[int, int]] = deque()  # at most one entry a second, the oldest first
 
-    def reserve(self, tokens: int, now: float) -> Reservation | Verdict:
-        """Set `tokens` aside, or say by a verdict that there are not so many."""
+    def reserve(self, tokens: int, now: float) -> tuple[Reservation, Verdict]:
+        """Set `tokens` aside; if the verdict says that there are not so many, the reservation is of none."""
         reservation = Reservation(self)
-        verdict = reservation.restate(tokens, now)
-        return reservation if verdict.admitted else verdict
+        return reservation, reservation.restate(tokens, now)
 
     def verdict(self, now: float) -> Verdict:
         """How things stand."""

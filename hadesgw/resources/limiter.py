@@ -132,15 +132,12 @@ class _Stay:
         tokens = self._account.tokens
         assert tokens is not None
         estimate = min(self._gate.estimate(self._request.head.length), tokens.limit)
-        reserved = tokens.reserve(estimate, now)
-        if isinstance(reserved, Verdict):
-            self._request.standing += _fields(_TOKENS, reserved)
-            self._request.refuse(refusals.TOKENS_LIMITED, _wait(reserved.retry_after))
-            return False
-        self._reservation = reserved
-        self._request.standing += _fields(_TOKENS, tokens.verdict(now))
+        self._reservation, verdict = tokens.reserve(estimate, now)
+        self._request.standing += _fields(_TOKENS, verdict)
         self._request.on_tokens = self._counted
-        return True
+        if not verdict.admitted:
+            self._request.refuse(refusals.TOKENS_LIMITED, _wait(verdict.retry_after))
+        return verdict.admitted
 
     def _counted(self, tokens: int) -> bool:
         """See :attr:`IGatewayRequest.on_tokens`."""

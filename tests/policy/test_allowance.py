@@ -146,16 +146,19 @@ class TokenTests(SynchronousTestCase):
 
     def reserve(self, minute: TokenMinute, tokens: int, now: float) -> Reservation:
         """A reservation that is granted."""
-        reserved = minute.reserve(tokens, now)
-        assert isinstance(reserved, Reservation), reserved
-        return reserved
+        reservation, verdict = minute.reserve(tokens, now)
+        self.assertTrue(verdict.admitted)
+        self.assertEqual(verdict, minute.verdict(now))
+        return reservation
 
     def refused(self, minute: TokenMinute, tokens: int, now: float) -> Verdict:
         """The verdict on a reservation that is not granted."""
-        reserved = minute.reserve(tokens, now)
-        assert isinstance(reserved, Verdict)
-        self.assertFalse(reserved.admitted)
-        return reserved
+        before = minute.verdict(now)
+        reservation, verdict = minute.reserve(tokens, now)
+        self.assertFalse(verdict.admitted)
+        reservation.settle(None, now)
+        self.assertEqual(minute.verdict(now), before)
+        return verdict
 
     def test_the_limit_is_exact(self) -> None:
         """To the token."""
@@ -261,9 +264,9 @@ class TokenTests(SynchronousTestCase):
             if number in admitted:
                 admitted[number].settle(used[number], time / SECOND)
             elif time == begins[number]:
-                reserved = minute.reserve(asked[number], time / SECOND)
-                if isinstance(reserved, Reservation):
-                    admitted[number] = reserved
+                reservation, verdict = minute.reserve(asked[number], time / SECOND)
+                if verdict.admitted:
+                    admitted[number] = reservation
         for time in ends:
             seen = [number for number in admitted if begins[number] <= time and ends[number] > time - 60 * SECOND]
             self.assertLessEqual(sum(used[number] for number in seen), limit)
@@ -272,7 +275,7 @@ class TokenTests(SynchronousTestCase):
     def test_a_hundred_at_once_do_not_overshoot(self, limit: int, asked: list[int]) -> None:
         """Of a hundred that ask before the first has ended, as many are admitted as fit, and not a token more."""
         minute = TokenMinute(limit)
-        admitted = [tokens for tokens in asked if isinstance(minute.reserve(tokens, 1.0), Reservation)]
+        admitted = [tokens for tokens in asked if minute.reserve(tokens, 1.0)[1].admitted]
         self.assertLessEqual(sum(admitted), limit)
         self.assertEqual(minute.verdict(1.0).remaining, limit - sum(admitted))
 
