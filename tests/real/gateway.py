@@ -37,6 +37,7 @@ class Gateway:
     :param upstream: the model server's socket.
     :param models: the names that may be asked for.
     :param sections: further tables of the configuration by name; the keys of a table given here replace ours.
+    :param allowance: keys of the client's entry that replace ours, which let it do as it likes.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class Gateway:
         upstream: Path,
         models: Sequence[str],
         sections: Mapping[str, Mapping[str, object]] = {},
+        allowance: Mapping[str, object] = {},
     ) -> None:
         self.folder = folder
         self.upstream = upstream
         self.models = list(models)
         self.sections = sections
+        self.allowance = allowance
         self.log = folder / "gateway.log"
         self.token = secrets.token_urlsafe(32)
         self.port = 0
@@ -155,6 +158,7 @@ class Gateway:
             "requests_per_second": 1000,
             "burst": 1000,
             "max_in_flight": 100,
+            **self.allowance,
         }
 
     def _configuration(self) -> dict[str, Any]:

@@ -51,13 +51,22 @@ class LibraryTestCase(StagedTestCase):
         return self.visitor.act(act, self.settings(**settings), arguments)
 
     def assert_raised(self, outcome: Outcome, kind: str, status: int | None, *words: str) -> dict[str, Any]:
-        """The library raised a `kind` of exception that shows `words`, and asked once."""
+        """The library raised a `kind` of exception that shows `words`."""
         raised = outcome.bad()
         self.assertIn(kind, raised["kinds"], raised)
         self.assertEqual(raised["status"], status, raised)
         for word in words:
             self.assertIn(word, raised["message"])
-        self.assertEqual(len(self.stage.requests(self.session, 1)), 1)
+        return raised
+
+    def assert_stranger(self, outcome: Outcome, failures_before: int) -> dict[str, Any]:
+        """The library raised that its key is not known, named the request, and asked once.
+
+        That is counted in the metrics: the log does not tell of every failure of a peer that fails often.
+        """
+        raised = self.assert_raised(outcome, "AuthenticationError", 401, "The API key is not known here.")
+        self.assertRegex(raised["request_id"], r"\A[0-9a-f-]{36}\Z")
+        self.assertEqual(self.stage.auth_failures(), failures_before + 1)
         return raised
 
     def assert_logged(self, request_id: str, status: int) -> None:

@@ -138,16 +138,16 @@ class OpenAiTests(OpenAiTestCase):
     # -- Refusals ------------------------------------------------------------------------------------------------------
 
     def test_wrong_key(self) -> None:
-        """It is an authentication error that says so, and names the request."""
-        outcome = self.act_with({"api_key": "wrong"}, "chat", model=MODEL, messages=asked("Hello"))
-        raised = self.assert_raised(outcome, "AuthenticationError", 401, "The API key is not known here.")
-        self.assertEqual(raised["code"], "invalid_api_key")
-        self.assert_logged(raised["request_id"], 401)
+        """It is an authentication error that says so, names the request, and is not asked for again."""
+        failures = self.stage.auth_failures()
+        settings = {"api_key": "wrong", "max_retries": 3}
+        outcome = self.act_with(settings, "chat", model=MODEL, messages=asked("Hello"))
+        self.assertEqual(self.assert_stranger(outcome, failures)["code"], "invalid_api_key")
 
     def test_unknown_model(self) -> None:
-        """It is a not-found error that names the model."""
+        """It is a not-found error that says so."""
         outcome = self.act("chat", model="gpt-9", messages=asked("Hello"))
-        self.assert_raised(outcome, "NotFoundError", 404, "gpt-9")
+        self.assert_raised(outcome, "NotFoundError", 404, "does not exist")
 
     def test_unknown_route(self) -> None:
         """What vLLM does not do is not found, in words of ours."""
@@ -252,12 +252,11 @@ class OpenAiTests(OpenAiTestCase):
     def test_nothing_is_repeated_in_vain(self) -> None:
         """Refusals that will stay are not asked for again, however often the library might."""
         settings = {"max_retries": 3}
-        self.act_with({**settings, "api_key": "wrong"}, "chat", model=MODEL, messages=asked("Hello")).bad()
         self.act_with(settings, "chat", model="gpt-9", messages=asked("Hello")).bad()
         self.act_with(settings, "chat", model=MODEL, messages=asked(LARGE)).bad()
         self.act_with(settings, "chat", model=MODEL, messages=asked("rehearse: budget")).bad()
-        statuses = [line["status"] for line in self.stage.requests(self.session, 4)]
-        self.assertEqual(statuses, [401, 404, 413, 400])
+        statuses = [line["status"] for line in self.stage.requests(self.session, 3)]
+        self.assertEqual(statuses, [404, 413, 400])
 
 
 class ImpatientTests(OpenAiTestCase):
@@ -279,3 +278,28 @@ class ImpatientTests(OpenAiTestCase):
             self.assertIn("The model server fell silent in the middle of its answer.", outcome.bad()["message"])
             self.assertTrue(outcome.heard["text"])
             self.assertIsNone(outcome.heard["finish"])
+
+
+class ThriftyTests(OpenAiTestCase):
+    """A client that may ask once in two seconds."""
+
+    allowance: ClassVar[Mapping[str, object]] = {"requests_per_second": 0.5, "burst": 1}
+
+    def test_waiting_for_the_next_turn(self) -> None:
+        """Who asks too soon is told how long to wait, waits, and is served."""
+        settings = {"max_retries": 5}
+        for _ in range(2):
+            self.act_with(settings, "chat", model=MODEL, messages=asked("Say hello")).good()
+        lines = self.stage.requests(self.session, 2, status=200)
+        served = [line for line in lines if line["status"] == 200]
+        refused = [line for line in lines if line["status"] == 429]
+        self.assertTrue(refused)
+        self.assertEqual(len(served) + len(refused), len(lines))
+        self.assert_waited(served, 2.0)
+
+    def test_giving_up(self) -> None:
+        """Who does not wait gets a rate-limit error that says so."""
+        outcomes = [self.chat("Say hello"), self.chat("Say hello")]
+        raised = outcomes[-1].bad()
+        self.assertIn("RateLimitError", raised["kinds"])
+        self.assertEqual(raised["status"], 429)

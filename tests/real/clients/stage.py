@@ -40,8 +40,15 @@ SECTIONS: Mapping[str, Mapping[str, object]] = {
 """What the tests need of every gateway here, beside its defaults."""
 
 START_SECONDS = 20.0
-RUNNING = re.compile(rb"^vllm:num_requests_running\{[^}]*\} ([0-9.]+)$", re.MULTILINE)
-TOKENS = re.compile(rb"^vllm:generation_tokens_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
+RUNNING = "vllm:num_requests_running"
+TOKENS = "vllm:generation_tokens_total"
+AUTH_FAILURES = "hades_codex_auth_failures_total"
+
+
+def counted(meter: str, page: bytes) -> int:
+    """The sum of a meter over its labels, on a page in Prometheus' text form."""
+    found = re.findall(rf"^{meter}(?:\{{[^}}]*\}})? ([0-9.e+]+)$", page.decode(), re.MULTILINE)
+    return int(sum(map(float, found)))
 
 
 class RehearsalModel:
@@ -82,14 +89,14 @@ class RehearsalModel:
 
     def running(self) -> int:
         """How many requests it is at, by its own count."""
-        return self._count(RUNNING)
+        return counted(RUNNING, self._metrics())
 
     def tokens(self) -> int:
         """How many tokens it has generated since its start."""
-        return self._count(TOKENS)
+        return counted(TOKENS, self._metrics())
 
-    def _count(self, meter: re.Pattern[bytes]) -> int:
-        return int(sum(float(count) for count in meter.findall(self.client.get("/metrics").body)))
+    def _metrics(self) -> bytes:
+        return self.client.get("/metrics").body
 
     def _answers(self) -> bool:
         assert self.child is not None
@@ -104,15 +111,18 @@ class Stage:
     """One model and one gateway in a folder of their own, from :meth:`begin` to :meth:`end`.
 
     :param sections: of the gateway's configuration, in place of those in :data:`SECTIONS`.
+    :param allowance: of the client, in place of one that no test exhausts.
     :param script: the model's.
     """
 
-    def __init__(self, sections: Mapping[str, Mapping[str, object]], script: str) -> None:
+    def __init__(
+        self, sections: Mapping[str, Mapping[str, object]], allowance: Mapping[str, object], script: str
+    ) -> None:
         self.parts = ExitStack()
         self.folder = Path(self.parts.enter_context(tempfile.TemporaryDirectory(prefix="hadesgw-")))
         self.border = Border()
         self.model = RehearsalModel(self.folder, script)
-        self.gateway = Gateway(self._made("gateway"), self.model.socket, [MODEL], {**SECTIONS, **sections})
+        self.gateway = Gateway(self._made("gateway"), self.model.socket, [MODEL], {**SECTIONS, **sections}, allowance)
         self.visitor: Visitor | None = None
 
     def begin(self) -> None:
@@ -147,13 +157,21 @@ class Stage:
             **self.border.environment,
         }
 
-    def requests(self, session: str, count: int) -> list[dict[str, Any]]:
-        """The log's lines about the requests of a Conveyance session, in order, once there are `count` of them."""
-        return wait_for(lambda: self._logged(session, count), f"{count} requests of {session} are in the log", 5)
+    def requests(self, session: str, count: int, status: int | None = None) -> list[dict[str, Any]]:
+        """The log's lines about the requests of a Conveyance session, in order, once there are `count` of them.
 
-    def _logged(self, session: str, count: int) -> list[dict[str, Any]] | None:
+        :param status: that of those to wait for, if it matters; the lines of others come too.
+        """
+        return wait_for(lambda: self._logged(session, count, status), f"{count} requests are in the log", 5)
+
+    def auth_failures(self) -> int:
+        """How many requests came without a credential that admits, by the gateway's own count."""
+        return counted(AUTH_FAILURES, self.gateway.client().get("/metrics").body)
+
+    def _logged(self, session: str, count: int, status: int | None) -> list[dict[str, Any]] | None:
         found = [line for line in self.gateway.log_lines() if line.get("conveyance_session_id") == session]
-        return found if len(found) >= count else None
+        wanted = [line for line in found if status is None or line["status"] == status]
+        return found if len(wanted) >= count else None
 
     def _made(self, name: str) -> Path:
         folder = self.folder / name
@@ -173,12 +191,14 @@ class Current:
         atexit.register(self.clear)
 
     def of(self, owner: type[StagedTestCase]) -> Stage:
-        """The stage of `owner`, begun now if need be."""
-        if self.owner is not owner or self.stage is None:
+        """The stage of `owner`, begun now if need be; one that could not begin is not tried again for each test."""
+        if self.owner is not owner:
             self.clear()
-            stage = Stage(owner.sections, owner.script)
+            self.owner = owner
+            stage = Stage(owner.sections, owner.allowance, owner.script)
             stage.begin()
-            self.owner, self.stage = owner, stage
+            self.stage = stage
+        assert self.stage is not None, "it could not begin, as an earlier test of this class tells"
         return self.stage
 
     def clear(self) -> None:
@@ -194,12 +214,14 @@ class StagedTestCase(SynchronousTestCase):
     """Tests with a stage for the whole class, whose log is judged after each."""
 
     sections: ClassVar[Mapping[str, Mapping[str, object]]] = {}
+    allowance: ClassVar[Mapping[str, object]] = {}
     script: ClassVar[str] = ""
 
     def setUp(self) -> None:
         self.require_clients()
         self.stage = CURRENT.of(type(self))
         self.session = f"test-{uuid4()}"
+        self.crossed = len(self.stage.border.crossings)
         self.addCleanup(self.judge_log)
         self.addCleanup(self.judge_border)
         self.addCleanup(self.stage.model.start)
@@ -216,4 +238,4 @@ class StagedTestCase(SynchronousTestCase):
 
     def judge_border(self) -> None:
         """Nothing wanted to leave the machine."""
-        self.assertEqual(self.stage.border.crossings, [])
+        self.assertEqual(self.stage.border.crossings[self.crossed :], [])

@@ -87,15 +87,14 @@ class AnthropicPythonTests(LibraryTestCase):
     # -- Refusals ------------------------------------------------------------------------------------------------------
 
     def test_wrong_key(self) -> None:
-        """It is an authentication error that says so, and names the request."""
-        outcome = self.messages("Hello", {"api_key": "wrong"})
-        raised = self.assert_raised(outcome, "AuthenticationError", 401, "The API key is not known here.")
-        self.assertEqual(raised["type"], "authentication_error")
-        self.assert_logged(raised["request_id"], 401)
+        """It is an authentication error that says so, names the request, and is not asked for again."""
+        failures = self.stage.auth_failures()
+        outcome = self.messages("Hello", {"api_key": "wrong", "max_retries": 3})
+        self.assertEqual(self.assert_stranger(outcome, failures)["type"], "authentication_error")
 
     def test_unknown_model(self) -> None:
-        """It is a not-found error that names the model."""
-        self.assert_raised(self.messages("Hello", model="claude-9"), "NotFoundError", 404, "claude-9")
+        """It is a not-found error that says so."""
+        self.assert_raised(self.messages("Hello", model="claude-9"), "NotFoundError", 404, "does not exist")
 
     def test_too_large(self) -> None:
         """Two megabytes are refused in words, though the library is still sending them."""

@@ -32,3 +32,7 @@ class OpenAiNodeTests(NodeLibrary, openai_library.OpenAiTests):
 
 class OpenAiNodeImpatientTests(NodeLibrary, openai_library.ImpatientTests):
     """In front of an impatient gateway."""
+
+
+class OpenAiNodeThriftyTests(NodeLibrary, openai_library.ThriftyTests):
+    """In front of a gateway that allows little."""

@@ -27,3 +27,7 @@ class OpenAiPythonTests(PythonLibrary, openai_library.OpenAiTests):
 
 class OpenAiPythonImpatientTests(PythonLibrary, openai_library.ImpatientTests):
     """In front of an impatient gateway."""
+
+
+class OpenAiPythonThriftyTests(PythonLibrary, openai_library.ThriftyTests):
+    """In front of a gateway that allows little."""

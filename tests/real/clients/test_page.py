@@ -32,11 +32,14 @@ class PageTests(SynchronousTestCase):
                 self.assertEqual(set(re.findall(r"qwen[\w.-]+", text)) - {MODEL}, set(), heading)
 
     def test_gateway_s_block(self) -> None:
-        """What agents need is a configuration that the gateway takes, and room for what Codex is told it has."""
+        """What agents need is a configuration that the gateway takes, and clients are told no more than it has."""
         advice = block("What agents need of the gateway", "toml")
         given = config.parse(UPSTREAM + advice, "clients.md", Path("/"))
         codex = tomllib.loads(block("Codex CLI and IDE extension", "toml"))
         self.assertEqual(given.budget.context_tokens, codex["model_context_window"])
+        self.assertIn(f"contextLength: {given.budget.context_tokens}\n", block("Continue", "yaml"))
+        self.assertIn(f"maxTokens: {given.budget.output_tokens}\n", block("Continue", "yaml"))
+        self.assertIn(f"MAX_OUTPUT_TOKENS={given.budget.output_tokens} ", block("Claude Code", "sh"))
         idle = codex["model_providers"]["hadesgw"]["stream_idle_timeout_ms"] / 1000
         self.assertEqual((given.timeouts.idle, given.timeouts.first_byte), (idle, idle))
         for route in (b"/v1/responses", b"/v1/messages", b"/v1/chat/completions"):
