@@ -156,8 +156,8 @@ class _Stay:
     def _used(self) -> int | None:
         """The tokens the request has taken; None if nobody knows."""
         record = self._request.record
-        if record.prompt_tokens is not None or record.completion_tokens is not None:
-            return (record.prompt_tokens or 0) + (record.completion_tokens or 0)
+        if record.completion_tokens is not None:  # the prompt's may have been counted before it was sent on
+            return (record.prompt_tokens or 0) + record.completion_tokens
         if not record.bytes_in or self._request.code >= 400:
             return 0  # it was not sent on, or the model server refused it
         return None

@@ -594,6 +594,22 @@ class TokenTests(SynchronousTestCase):
         stage.ask("alice", body=b"x" * 300).leave()
         self.assertEqual(self.remaining(stage), 600)
 
+    def test_a_prompt_that_was_counted_is_not_yet_usage(self) -> None:
+        """Without the model's own word on what it wrote the reservation counts; refused, the request cost nothing."""
+        stage = self.stage()
+        stage.ask("alice", body=b"x" * 300)
+        stage.model.working[0].record.prompt_tokens = 90
+        stage.serve()
+        self.assertEqual(self.remaining(stage), 800)
+
+        def refuse(request: Request) -> int:
+            request.record.prompt_tokens = 90
+            return request.refuse(refusals.UPSTREAM_BUSY)
+
+        stage.model.act = refuse
+        stage.ask("alice", body=b"x" * 300)
+        self.assertEqual(self.remaining(stage), 800)
+
     def test_refused_requests_cost_no_tokens(self) -> None:
         """Neither by the model, nor by the queue, nor by leaving it."""
         stage = self.stage()
