@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import cast
 
 from prometheus_client import CollectorRegistry
 from twisted.internet.task import Clock
@@ -14,7 +15,8 @@ from twisted.web.resource import Resource
 from hadesgw.config import Config, ConfigError, parse
 from hadesgw.http.agent import Agent
 from hadesgw.http.site import Request
-from hadesgw.policy.credentials import ClientDirectory, ClientStore
+from hadesgw.policy.credentials import Client, ClientDirectory, ClientStore, Role, anonymous_client
+from hadesgw.resources.limiter import Limiter
 from hadesgw.telemetry.log import Log, Sink
 from hadesgw.telemetry.meters import Meters
 from hadesgw.tree import LAYERS, LEAVES, Parts, PathTable, build_tree, check_tree
@@ -65,6 +67,12 @@ class CheckTests(SynchronousTestCase):
         """A layer that is there twice was a slip of the pen."""
         line = str(self.assertRaises(ConfigError, _config, '"/v1" = ["guard", "guard", "proxy"]'))
         self.assertIn('tree."/v1"[1]', line)
+
+    def test_limiter_before_guard(self) -> None:
+        """Who does not know whom it limits would let one client use up the shares of all."""
+        self.assertIn("'guard' before 'limiter'", self._refused('"/v1" = ["limiter", "guard", "proxy"]'))
+        check_tree(_config('"/v1" = ["guard", "limiter", "proxy"]'))
+        check_tree(_config('"/v1" = ["limiter", "proxy"]'))
 
     def test_unreachable(self) -> None:
         """A proxy where none of its routes lies could never be reached."""
@@ -141,11 +149,9 @@ class PathTableTests(SynchronousTestCase):
 class BuildTests(SynchronousTestCase):
     """Every name that the check knows can be built."""
 
-    def test_every_layer(self) -> None:
-        """All layers around all leaves: a resource comes out, and the guard is in front."""
+    def _parts(self, config: Config, anonymous: Client | None = None) -> Parts:
         clock = Clock()
         registry = CollectorRegistry()
-        config = parse(_UPSTREAM, "test.toml", Path("/nowhere"))
         agent = Agent(
             "vllm",
             clock,
@@ -155,18 +161,44 @@ class BuildTests(SynchronousTestCase):
             first_byte_seconds=1,
             head_limit=1024,
         )
-        parts = Parts(
+        return Parts(
             config=config,
             clock=clock,
             wall=time.time,
-            clients=ClientStore(ClientDirectory(()), None),
+            clients=ClientStore(ClientDirectory(()), anonymous),
             upstreams=[agent],
             meters=Meters(registry),
             registry=registry,
             log=Log(Sink(2), time.time, text=False, level="critical"),
             entropy=os.urandom,
         )
+
+    def test_every_layer(self) -> None:
+        """All layers around all leaves: a resource comes out, and the guard is in front."""
+        parts = self._parts(parse(_UPSTREAM, "test.toml", Path("/nowhere")))
         self.assertTrue(LAYERS and LEAVES)
         caller = Door(build_tree(parts)).call()
         caller.send(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.assertEqual(caller.answer(b"GET").status, 401)
+
+    def test_a_clients_share_is_one_on_all_paths(self) -> None:
+        """Two paths with a limiter each are one limit, on which every answer says how the client stands."""
+        config = _config('"/v1" = ["guard", "limiter", "proxy"]\n"/v1/other" = ["guard", "limiter", "health"]')
+        caller = Door(build_tree(self._parts(config, anonymous_client(Role.USER)))).call()
+        for path in [b"/v1/nothing", b"/v1/other"] * 5 + [b"/v1/other"]:
+            caller.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+        answers = caller.answers()
+        self.assertEqual([answer.status for answer in answers], [404, 200] * 5 + [429])
+        self.assertEqual(
+            [int(answer.one(b"x-ratelimit-remaining-requests")) for answer in answers], [*range(9, -1, -1), 0]
+        )
+
+    def test_only_before_a_model_there_is_a_queue(self) -> None:
+        """What a limiter stands before decides whether there are slots to wait for: one gate for each model server."""
+        config = _config(
+            '"/v1" = ["limiter", "proxy"]\n"/v1/chat" = ["limiter", "proxy"]\n"/x" = ["limiter", "health"]'
+        )
+        parts = self._parts(config)
+        gates = [cast(Limiter, LAYERS["limiter"](parts, path, Leaf(hold)))._gate for path in config.tree]
+        self.assertEqual(gates, [parts.gates[0], parts.gates[0], None])
+        self.assertEqual(parts.gates[0].slots.free, 16)

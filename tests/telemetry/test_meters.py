@@ -10,7 +10,14 @@ from zope.interface.verify import verifyObject
 
 from hadesgw import __version__
 from hadesgw.http.site import Request
-from hadesgw.interfaces import IGuardObserver, IMeter, IProxyObserver, IReadinessObserver, ISiteObserver
+from hadesgw.interfaces import (
+    IGuardObserver,
+    ILimiterObserver,
+    IMeter,
+    IProxyObserver,
+    IReadinessObserver,
+    ISiteObserver,
+)
 from hadesgw.policy import refusals
 from hadesgw.telemetry.log import Log, Sink
 from hadesgw.telemetry.meters import Meters
@@ -40,9 +47,21 @@ class MetersTests(SynchronousTestCase):
 
     def test_interfaces(self) -> None:
         """It is the meter and every observer."""
-        for interface in (IMeter, IGuardObserver, ISiteObserver, IProxyObserver, IReadinessObserver):
+        observers = (IGuardObserver, ILimiterObserver, ISiteObserver, IProxyObserver, IReadinessObserver)
+        for interface in (IMeter, *observers):
             verifyObject(interface, self.meters)
         self.assertEqual(self.value("hades_codex_build_info", version=__version__), 1)
+
+    def test_queues(self) -> None:
+        """A queue's depth is a gauge of its upstream's, and each wait is told in milliseconds."""
+        for depth in (0, 1, 2):
+            self.meters.queue_depth("vllm", depth)
+        self.meters.queue_depth("other", 0)
+        self.meters.queue_waited("vllm", 0.25)
+        self.assertEqual(self.value("hades_codex_queue_depth", upstream="vllm"), 2)
+        self.assertEqual(self.value("hades_codex_queue_depth", upstream="other"), 0)
+        self.assertEqual(self.value("hades_codex_queue_wait_ms_sum", upstream="vllm"), 250)
+        self.assertEqual(self.value("hades_codex_queue_wait_ms_count", upstream="vllm"), 1)
 
     def test_answered(self) -> None:
         """One request, its latency and its first byte."""
