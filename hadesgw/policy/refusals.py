@@ -302,6 +302,7 @@ STREAM_DRAINED = Refusal(
     reason="drained",
     code="gateway_shutdown",
     message="The gateway shut down before the answer's end.",
+    retry_after=1,  # it begins an answer where there is none yet
 )
 
 INTERNAL = Refusal(

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hadesgw.policy import refusals
 from hadesgw.policy.refusals import Refusal, Refused, catalogue
 
-AFTER_THE_HEAD = {"upstream_truncated", "upstream_idle", "client_stalled", "drained"}
+AFTER_THE_HEAD = {"upstream_truncated", "upstream_idle", "client_stalled"}
 """Reasons that end an answer which has begun."""
 
 
