@@ -189,6 +189,13 @@ Model = Annotated[
     str,
     Meta(pattern=r"\A[^\s\x00-\x1f\x7f]{1,256}\Z", description="a model name of up to 256 characters"),
 ]
+FieldName = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,63}\Z",
+        description="a field name of up to 64 letters, digits or underscores",
+    ),
+]
 RoutePath = Annotated[
     str,
     Meta(
@@ -311,6 +318,14 @@ class Limits(Section, frozen=True, kw_only=True):
     queue: CountOrNone = 64
     queue_seconds: Seconds = 30.0
     connections: Count = 10_000
+    choices: Count = 16
+    remote_media: Switch = False
+    refused_fields: Annotated[tuple[FieldName, ...], Meta(description="a list of field names")] = (
+        "cache_salt",
+        "ec_transfer_params",
+        "kv_transfer_params",
+        "prompt_embeds",
+    )
     body: Body = Body()
     head: Head = Head()
     response_head: ResponseHead = ResponseHead()
@@ -398,7 +413,7 @@ class Sections(Section, frozen=True, kw_only=True):
         dict[RoutePath, Layers], Meta(min_length=1, description="a table of layers by path, at least one")
     ] = msgspec.field(
         default_factory=lambda: {
-            "/v1": ("metered", "cors", "guard", "limiter", "proxy"),
+            "/v1": ("metered", "cors", "guard", "limiter", "validation", "proxy"),
             "/api/ticket": ("metered", "cors", "guard", "ticket"),
             "/metrics": ("guard", "metrics"),
             "/healthz": ("health",),

@@ -85,6 +85,8 @@ class IGatewayRequest(IRequest):
         " before the request is sent on; False when it has been refused for that. None when nobody wants to know."
     )
 
+    body = Attribute("The whole body as it is to be sent on (bytes), when a layer has read it; else None.")
+
     def at_end(ended: Callable[[bool], None]) -> None:
         """Call `ended` once, with True when the answer has been written to its end, with False when the client left.
 
@@ -208,6 +210,13 @@ class ILimiterObserver(Interface):
 
     def queue_waited(upstream: str, seconds: float) -> None:
         """A request has waited so long, whatever ended its wait."""
+
+
+class IValidationObserver(Interface):
+    """Told by the layer that judges what is asked."""
+
+    def budget_estimated() -> None:
+        """A prompt's length was estimated, because nobody could count it."""
 
 
 class IProxyObserver(Interface):

@@ -18,8 +18,10 @@ from hadesgw.http.site import Request
 from hadesgw.interfaces import IRequestLog, IUpstream
 from hadesgw.policy import refusals
 from hadesgw.policy.allowance import Accounts, estimated_tokens
+from hadesgw.policy.budget import Budget
 from hadesgw.policy.credentials import Client, ClientStore, Role
 from hadesgw.policy.origins import Origins
+from hadesgw.policy.request_body import BodyLimits
 from hadesgw.policy.tickets import TicketStore
 from hadesgw.resources.admin import Admin
 from hadesgw.resources.cors import Cors
@@ -32,6 +34,7 @@ from hadesgw.resources.models import MODELS_ROUTE, Models
 from hadesgw.resources.penalties import Penalties
 from hadesgw.resources.proxy import ROUTES, Proxy
 from hadesgw.resources.ticket import TicketOffice
+from hadesgw.resources.validation import Counter, Validation
 from hadesgw.telemetry.meters import Meters
 
 
@@ -68,6 +71,15 @@ class Parts:
         self.tickets = TicketStore(clients.standing, entropy)
         self.accounts = _accounts(config, clients)
         self.gates = [_gate(config, upstream, meters) for upstream in config.upstream]
+        self.models = [
+            Models(upstream, configured.models, clock, self._own_models)
+            for upstream, configured in zip(upstreams, config.upstream, strict=True)
+        ]
+
+    def _own_models(self, name: str | None) -> tuple[str, ...] | None:
+        """The only models that the client of that name may use, as the clients file has it now."""
+        client = None if name is None else self.clients.directory.named(name)
+        return None if client is None else client.models
 
 
 def _accounts(config: Config, clients: ClientStore) -> Accounts:
@@ -117,11 +129,27 @@ def _limiter(parts: Parts, path: str, inner: IResource) -> IResource:
     return Limiter(inner, parts.accounts, gate, parts.clock)
 
 
+def _validation(parts: Parts, path: str, inner: IResource) -> IResource:
+    config, upstream = parts.config, parts.config.upstream[0]
+    limits = config.limits
+    return Validation(
+        inner,
+        parts.models[0],
+        Counter(parts.upstreams[0], parts.clock, config.timeouts.first_byte),
+        BodyLimits(limits.choices, limits.remote_media, frozenset(limits.refused_fields)),
+        Budget(
+            upstream.context_tokens or config.budget.context_tokens,
+            upstream.output_tokens or config.budget.output_tokens,
+        ),
+        limits.body.cap,
+        parts.meters,
+    )
+
+
 def _proxy(parts: Parts, path: str) -> IResource:
-    upstream, configured = parts.upstreams[0], parts.config.upstream[0]
     return Proxy(
-        upstream,
-        Models(upstream, configured.models, parts.clock),
+        parts.upstreams[0],
+        parts.models[0],
         parts.config.limits.body.cap,
         parts.config.timeouts.idle,
         parts.meters,
@@ -158,6 +186,7 @@ LAYERS: Mapping[str, Callable[[Parts, str, IResource], IResource]] = {
     "cors": _cors,
     "guard": _guard,
     "limiter": _limiter,
+    "validation": _validation,
 }
 LEAVES: Mapping[str, Callable[[Parts, str], IResource]] = {
     "proxy": _proxy,
@@ -193,6 +222,8 @@ def check_tree(config: Config) -> None:
                 raise ConfigError(config.source, key, f"{name!r} to be the last, because it answers itself")
         if "guard" in layers and "limiter" in layers[: layers.index("guard")]:
             raise ConfigError(config.source, key, "'guard' before 'limiter', which limits each client by itself")
+        if "validation" in layers and {"guard", "limiter"} & set(layers[layers.index("validation") :]):
+            raise ConfigError(config.source, key, "'validation' behind 'guard' and 'limiter': it reads whole bodies")
         if "guard" in layers and "cors" in layers[layers.index("guard") :]:
             raise ConfigError(config.source, key, "'cors' before 'guard', since no preflight brings a credential")
         leaf = layers[-1]

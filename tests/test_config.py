@@ -228,6 +228,7 @@ class ValueTests(SynchronousTestCase):
             "limits.queue": (0, -1, 1_000_000, 1_000_001),
             "limits.queue_seconds": seconds,
             "limits.connections": count,
+            "limits.choices": count,
             "limits.body.default": body,
             "limits.body.memory": body,
             'limits.body."/v1/responses"': body,

@@ -74,6 +74,13 @@ class CheckTests(SynchronousTestCase):
         check_tree(_config('"/v1" = ["guard", "limiter", "proxy"]'))
         check_tree(_config('"/v1" = ["limiter", "proxy"]'))
 
+    def test_validation_before_guard_or_limiter(self) -> None:
+        """Nobody's body is read before it is known that he may send one."""
+        for layers in ('"validation", "guard", "limiter"', '"guard", "validation", "limiter"', '"validation", "guard"'):
+            self.assertIn("'validation' behind 'guard'", self._refused(f'"/v1" = [{layers}, "proxy"]'))
+        check_tree(_config('"/v1" = ["guard", "limiter", "validation", "proxy"]'))
+        check_tree(_config('"/v1" = ["validation", "proxy"]'))
+
     def test_unreachable(self) -> None:
         """A proxy where none of its routes lies could never be reached."""
         self.assertIn("can be reached", self._refused('"/api" = ["guard", "proxy"]'))

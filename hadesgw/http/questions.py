@@ -10,7 +10,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 
-from hadesgw.http.client import Answer, UpstreamFailure
+from hadesgw.http.client import Answer, BytesBody, UpstreamFailure
+from hadesgw.http.framing import Fields
 from hadesgw.interfaces import IUpstream
 from hadesgw.policy import refusals
 
@@ -32,7 +33,29 @@ def look_up(
     :returns: fires with the answer whatever its status; fails with :class:`UpstreamFailure`. Cancelling it closes the
         connection, as does every failure.
     """
-    asked: Deferred[Answer] = upstream.ask(b"GET", target, [(b"host", b"localhost")], None, lambda: True)
+    asked = upstream.ask(b"GET", target, [(b"host", b"localhost")], None, lambda: True)
+    return _take_whole(asked, clock, seconds, most_bytes)
+
+
+def submit(
+    upstream: IUpstream,
+    target: bytes,
+    fields: Fields,
+    body: bytes,
+    clock: IReactorTime,
+    *,
+    seconds: float,
+    most_bytes: int,
+) -> Deferred[Reply]:
+    """POST `body` to `target`, where that changes nothing; else as :func:`look_up`.
+
+    :param fields: all but those that frame the body.
+    """
+    asked = upstream.ask(b"POST", target, fields, BytesBody(body), lambda: True)
+    return _take_whole(asked, clock, seconds, most_bytes)
+
+
+def _take_whole(asked: Deferred[Answer], clock: IReactorTime, seconds: float, most_bytes: int) -> Deferred[Reply]:
     return asked.addCallback(_gather, most_bytes).addTimeout(seconds, clock, _too_late)
 
 

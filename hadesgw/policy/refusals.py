@@ -183,25 +183,6 @@ UNSUPPORTED_TYPE = Refusal(
     message="Requests are JSON and say so: Content-Type: application/json.",
 )
 
-# -- The model behind the socket ---------------------------------------------------------------------------------------
-
-
-def _unavailable(reason: str, message: str) -> Refusal:
-    """The upstream took nothing of the request: trying again is safe."""
-    return Refusal(status=503, reason=reason, code="upstream_unavailable", message=message, retry_after=1)
-
-
-UPSTREAM_MISSING = _unavailable("upstream_missing", "The model server is not there: its socket does not exist.")
-UPSTREAM_REFUSED = _unavailable("upstream_refused", "The model server is not listening on its socket.")
-UPSTREAM_DENIED = _unavailable("upstream_denied", "The gateway may not open the model server's socket.")
-# -- What is asked -----------------------------------------------------------------------------------------------------
-UNSUPPORTED_TYPE = Refusal(
-    status=415,
-    reason="unsupported_type",
-    code="unsupported_media_type",
-    message="Requests are JSON and say so: Content-Type: application/json.",
-)
-
 
 def _invalid(reason: str, code: str, message: str, param: str | None = None) -> Refusal:
     """The body was read, and cannot be served."""
@@ -250,6 +231,17 @@ def bad_parameter(name: str, words: str) -> Refusal:
     return structs.replace(BAD_PARAMETER, message=f"The field {name} must be {words}.", param=name)
 
 
+# -- The model behind the socket ---------------------------------------------------------------------------------------
+
+
+def _unavailable(reason: str, message: str) -> Refusal:
+    """The upstream took nothing of the request: trying again is safe."""
+    return Refusal(status=503, reason=reason, code="upstream_unavailable", message=message, retry_after=1)
+
+
+UPSTREAM_MISSING = _unavailable("upstream_missing", "The model server is not there: its socket does not exist.")
+UPSTREAM_REFUSED = _unavailable("upstream_refused", "The model server is not listening on its socket.")
+UPSTREAM_DENIED = _unavailable("upstream_denied", "The gateway may not open the model server's socket.")
 UPSTREAM_BUSY = _unavailable("upstream_busy", "The model server accepts no more connections at the moment.")
 UPSTREAM_UNREACHABLE = _unavailable("upstream_unreachable", "The model server cannot be reached.")
 DRAINING = _unavailable("draining", "The gateway is shutting down.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
@@ -15,7 +16,6 @@ from hadesgw.http.questions import Reply, look_up
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IUpstream
 from hadesgw.policy import refusals
-from hadesgw.policy.refusals import Refusal
 
 ANY = "*"
 MODELS_ROUTE = b"/v1/models"
@@ -40,36 +40,66 @@ class _Listing(msgspec.Struct):
     data: list[_Model]
 
 
+def _everything(client: str | None) -> None:
+    """Nobody has models of their own."""
+
+
 class Models(Resource):
-    """`GET /v1/models`.
+    """`GET /v1/models`, and what others must know of the models of one upstream.
 
     The upstream is asked what it serves, at most every five seconds, and once however many want to know; of that, the
     configured names are listed. When it cannot be asked, the configured names alone are.
 
-    :param allowed: names from the configuration; empty, or `*`, for all the upstream serves.
+    :param allowed: names from the configuration; empty for all the upstream serves, `*` for any name at all.
+    :param own: the only models that the client of that name may use, or None for all.
     """
 
     isLeaf = True
 
-    def __init__(self, upstream: IUpstream, allowed: Sequence[str], clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        upstream: IUpstream,
+        allowed: Sequence[str],
+        clock: IReactorTime,
+        own: Callable[[str | None], Collection[str] | None] = _everything,
+    ) -> None:
         Resource.__init__(self)
         self._upstream = upstream
-        self._allowed = () if ANY in allowed else tuple(allowed)
+        self._any = ANY in allowed
+        self._allowed = () if self._any else tuple(allowed)
         self._clock = clock
+        self._own = own
         self._served: list[_Model] = []
-        self._waiting: list[Request] = []
+        self._waiting: list[Deferred[None]] = []
+        self._asking = False
         self._fresh_until = float("-inf")
 
-    def render_GET(self, request: Request) -> int:
-        """The list, in OpenAI's form."""
+    # -- For others ----------------------------------------------------------------------------------------------------
+
+    def admits(self, name: str, client: str | None) -> bool | None:
+        """Whether this client's request may name this model; None if :meth:`refreshed` must be waited for to know."""
+        own = self._own(client)
+        if own is not None and name not in own:
+            return False
+        if self._any or self._allowed:
+            return self._any or name in self._allowed
+        return self.knows(name) if self._clock.seconds() < self._fresh_until else None
+
+    def knows(self, name: str) -> bool:
+        """Whether the name stands in the configuration, or stood in the upstream's last list."""
+        return name in self._allowed or any(name == model.id for model in self._served)
+
+    def refreshed(self) -> Deferred[None]:
+        """Fires when the list is no older than it may be; fails with :class:`UpstreamFailure` if there is none."""
         if self._clock.seconds() < self._fresh_until:
-            self._answer(request)
-            return NOT_DONE_YET
-        self._waiting.append(request)
-        if len(self._waiting) == 1:
+            return succeed(None)
+        wanted: Deferred[None] = Deferred()
+        self._waiting.append(wanted)
+        if not self._asking:
+            self._asking = True
             asked = look_up(self._upstream, MODELS_ROUTE, self._clock, seconds=LOOK_UP_SECONDS, most_bytes=_MOST_BYTES)
-            asked.addCallback(self._learn).addErrback(self._make_do).addCallbacks(self._answer_all, self._fail_all)
-        return NOT_DONE_YET
+            asked.addCallback(self._learn).addErrback(self._make_do).addBoth(self._tell)
+        return wanted
 
     def _learn(self, reply: Reply) -> None:
         try:
@@ -78,30 +108,44 @@ class Models(Resource):
             raise UpstreamFailure(refusals.UPSTREAM_GARBAGE) from error
         self._fresh_until = self._clock.seconds() + FRESH_SECONDS
 
-    def _make_do(self, failure: Failure) -> Refusal | None:
+    def _make_do(self, failure: Failure) -> Failure | None:
         """The upstream could not be asked: with the configured names, if there are any."""
-        refusal = refusal_of(failure)
+        if not failure.check(UpstreamFailure) or not self._allowed:
+            return failure
         self._served = [_Model(id=name) for name in self._allowed]
-        return None if self._allowed else refusal
+        return None
 
-    def _answer_all(self, refusal: Refusal | None) -> None:
+    def _tell(self, outcome: Failure | None) -> None:
+        self._asking = False
         waiting, self._waiting = self._waiting, []
-        for request in waiting:
-            if refusal is None:
-                self._answer(request)
-            else:
-                request.refuse(refusal)
+        for wanted in waiting:
+            if not wanted.called:  # it was cancelled
+                wanted.callback(outcome)  # a Failure fails it
 
-    def _fail_all(self, failure: Failure) -> None:
-        """A defect of ours: nobody waits for ever because of it."""
-        waiting, self._waiting = self._waiting, []
-        for request in waiting:
-            request.processingFailed(failure)
+    # -- For clients ---------------------------------------------------------------------------------------------------
+
+    def render_GET(self, request: Request) -> int:
+        """The list, in OpenAI's form."""
+        ready = self.refreshed().addCallback(lambda _: self._answer(request))
+        ready.addErrback(self._unknown, request).addErrback(self._failed, request)
+        return NOT_DONE_YET
+
+    def _unknown(self, failure: Failure, request: Request) -> None:
+        request.refuse(refusal_of(failure))
+
+    def _failed(self, failure: Failure, request: Request) -> None:
+        """A defect of ours: it is logged, and the client does not wait for ever because of it."""
+        request.processingFailed(failure)
 
     def _answer(self, request: Request) -> None:
         if request.channel is None:
             return
-        listed = [model for model in self._served if not self._allowed or model.id in self._allowed]
+        own = self._own(request.record.client)
+        listed = [
+            model
+            for model in self._served
+            if (not self._allowed or model.id in self._allowed) and (own is None or model.id in own)
+        ]
         data = [
             {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by}
             | ({} if model.max_model_len is None else {"max_model_len": model.max_model_len})

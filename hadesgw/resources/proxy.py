@@ -84,7 +84,7 @@ class Proxy(Resource):
     def _forward(self, request: Request) -> int:
         request.record.upstream = self._upstream.name
         cap = self._caps[request.path]
-        body = request.body_at_hand(cap)
+        body = request.body if request.body is not None else request.body_at_hand(cap)
         if body is not None:
             self._ask(body, request)
             return NOT_DONE_YET

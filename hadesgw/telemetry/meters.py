@@ -18,6 +18,7 @@ from hadesgw.interfaces import (
     IProxyObserver,
     IReadinessObserver,
     ISiteObserver,
+    IValidationObserver,
 )
 from hadesgw.policy.refusals import Refusal
 
@@ -29,7 +30,14 @@ NOBODY = "none"
 
 
 @implementer(
-    IMeter, IGuardObserver, ILimiterObserver, IListenerObserver, ISiteObserver, IProxyObserver, IReadinessObserver
+    IMeter,
+    IGuardObserver,
+    ILimiterObserver,
+    IListenerObserver,
+    ISiteObserver,
+    IProxyObserver,
+    IReadinessObserver,
+    IValidationObserver,
 )
 class Meters:
     """The gateway's meters.
@@ -116,6 +124,11 @@ class Meters:
             "hades_codex_correlation_mismatches",
             "Answers of the upstream with another id than it was sent.",
             ["header"],
+            registry=registry,
+        )
+        self._budget_estimates = Counter(
+            "hades_codex_budget_estimates",
+            "Prompts whose length was estimated, because nobody could count it.",
             registry=registry,
         )
         self._log_dropped = Counter(
@@ -232,6 +245,10 @@ class Meters:
             "Seconds until the certificate of the TLS listeners, or one of its chain, expires.",
             registry=self.registry,
         ).set_function(seconds_left)
+
+    def budget_estimated(self) -> None:
+        """See :meth:`IValidationObserver.budget_estimated`."""
+        self._budget_estimates.inc()
 
     def lines_dropped(self, count: int) -> None:
         """`count` log lines were dropped."""

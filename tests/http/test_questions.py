@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw.http.client import UpstreamFailure, refusal_of
-from hadesgw.http.questions import Reply, look_up
+from hadesgw.http.questions import Reply, look_up, submit
 from hadesgw.policy import refusals
 from tests.http.model_server import OK, STREAM, ModelServer, chunk, make_agent, measured
 from tests.wire.line import Reactor
@@ -90,3 +90,20 @@ class LookUpTests(SynchronousTestCase):
             self.reactor.settle()
             self.failureResultOf(asked, CancelledError)
             self.assertEqual(self.server.open, [])
+
+    def test_a_question_may_have_a_body(self) -> None:
+        """It goes out with its length; all else is as without one."""
+
+        def ask() -> Deferred[Reply]:
+            fields = [(b"host", b"localhost"), (b"x", b"y")]
+            return submit(self.agent, b"/count", fields, b"{}", self.reactor, seconds=SECONDS, most_bytes=MOST_BYTES)
+
+        asked = ask()
+        self.reactor.settle()
+        expected = b"POST /count HTTP/1.1\r\nhost: localhost\r\nx: y\r\nContent-Length: 2\r\n\r\n{}"
+        self.assertEqual(self.server.heard(), expected)
+        self.server.say(measured(b"7"))
+        self.assertEqual(self.successResultOf(asked), Reply(200, b"7"))
+        asked = ask()
+        self.reactor.pass_time(SECONDS)
+        self.assert_refused(asked, refusals.UPSTREAM_SILENT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -82,6 +83,37 @@ class ModelsTests(SynchronousTestCase):
         caller = self.call()
         self.server.say(measured(SERVED))
         self.assertEqual(self.listed(caller), [SMALL])
+
+    def test_a_client_sees_its_own(self) -> None:
+        """Of what is admitted; one that is unknown here has no list of its own."""
+        for allowed, own, expected in (
+            ([], ("big", "gone"), [BIG]),
+            (["small"], ("big",), []),
+            (["small", "big"], None, [BIG, SMALL]),
+        ):
+            self.use(allowed)
+            names: list[str | None] = []
+
+            def own_models(client: str | None, own: tuple[str, ...] | None = own) -> tuple[str, ...] | None:
+                names.append(client)  # noqa: B023 - called before the next
+                return own
+
+            self.door.site.resource = Models(self.agent, allowed, self.reactor, own_models)
+            caller = self.call()
+            self.server.say(measured(SERVED))
+            self.assertEqual(self.listed(caller), expected)
+            self.assertEqual(names, [None])
+
+    def test_who_cancels_waits_no_more(self) -> None:
+        """The others are told all the same, and the upstream is asked once."""
+        models = Models(self.agent, [], self.reactor)
+        waits = [models.refreshed() for _ in range(3)]
+        waits[1].cancel()
+        self.failureResultOf(waits[1], CancelledError)
+        self.server.say(measured(SERVED))
+        self.assertEqual([self.successResultOf(waits[0]), self.successResultOf(waits[2])], [None, None])
+        self.assertEqual((models.admits("big", None), models.admits("other", None)), (True, False))
+        self.assertEqual((self.successResultOf(models.refreshed()), self.server.attempts), (None, 1))
 
     def test_the_list_is_kept_for_a_while(self) -> None:
         """Then it is asked for again."""
