@@ -18,6 +18,19 @@ Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 DAYS = 90
 
+_USES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+_SIGNS_CERTIFICATES = x509.KeyUsage(**{use: use in ("key_cert_sign", "crl_sign") for use in _USES})
+
 
 class Issued(NamedTuple):
     """A certificate and its key."""
@@ -101,12 +114,14 @@ class Authority:
         serial = x509.random_serial_number()
         builder = x509.CertificateBuilder(issuer, subject, key, serial, begins, ends)
         builder = builder.add_extension(x509.BasicConstraints(authority, None), critical=True)
+        if authority:
+            builder = builder.add_extension(_SIGNS_CERTIFICATES, critical=True)
         builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         from_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         builder = builder.add_extension(from_issuer, critical=False)
         if names:
             alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
-            builder = builder.add_extension(alternatives, critical=False)
+            builder = builder.add_extension(alternatives, critical=not subject.rdns)  # RFC 5280 4.2.1.6
         return builder.sign(self.key, hashes.SHA256())
 
 

@@ -1,0 +1,1 @@
+"""The gateway's TLS, judged by sslyze against Mozilla's recommendations."""
