@@ -487,7 +487,8 @@ class DepartureTests(SynchronousTestCase):
         stage.door.site.drain()
         stage.door.site.interrupt(refusals.STREAM_DRAINED)
         stage.clock.settle()
-        self.assertEqual([caller.answer().status for caller in (served, waiting)], [503, 503])
+        answers = [served.answer(), waiting.answer()]
+        self.assertEqual([(answer.status, retry_after(answer)) for answer in answers], [(503, 1), (503, 1)])
         self.assertEqual(stage.held, (0, 0))
 
     @settings(max_examples=60)
