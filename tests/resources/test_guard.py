@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,7 +13,15 @@ from zope.interface.verify import verifyObject
 
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IGuardObserver
-from hadesgw.policy.credentials import Client, ClientDirectory, ClientStore, Role, Token, anonymous_client
+from hadesgw.policy.credentials import (
+    Client,
+    ClientCertificate,
+    ClientDirectory,
+    ClientStore,
+    Role,
+    Token,
+    anonymous_client,
+)
 from hadesgw.resources.guard import Guard
 from hadesgw.resources.penalties import Penalties
 from tests.resources.test_penalties import Lines
@@ -94,6 +102,26 @@ class GuardTests(SynchronousTestCase):
             self.assertEqual(bool(answer.all(b"www-authenticate")), status == 401)
             self.assertEqual(self.leaf.asked, [])
             self.assertEqual(self.notes.refused.pop(), reason)
+
+    def test_certificate(self) -> None:
+        """What TLS has verified is as good as a token where none is presented, and is judged at every request."""
+        robot = Client(name="robot", roles=frozenset((Role.USER,)), certificate="DNS:robot.example")
+        store = self._store(_client(), robot)
+        bearer = b"Authorization: Bearer %b\r\n" % _TOKEN.encode()
+        now, later = _NOW, _NOW + timedelta(seconds=1)
+        for name, expires, fields, expected in (
+            ("DNS:robot.example", later, b"", (200, b"robot")),
+            ("DNS:robot.example", later, bearer, (200, b"alice")),
+            ("DNS:robot.example", now, b"", (401, b"expired_api_key")),
+            ("DNS:other.example", later, b"", (401, b"invalid_api_key")),
+        ):
+            caller = Door(self._guard(Leaf(lambda request: (request.record.client or "").encode()), store)).call()
+            certificate = ClientCertificate(frozenset((name,)), expires)
+            caller.transport.client_certificate = certificate  # type: ignore[attr-defined]
+            caller.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % fields)
+            answer = caller.answer(b"GET")
+            self.assertEqual(answer.status, expected[0])
+            self.assertIn(expected[1], answer.body)
 
     def test_basic_of_another(self) -> None:
         """A token under another's name is nobody's."""

@@ -13,6 +13,7 @@ from hadesgw.http.site import Request
 from hadesgw.interfaces import (
     IGuardObserver,
     ILimiterObserver,
+    IListenerObserver,
     IMeter,
     IProxyObserver,
     IReadinessObserver,
@@ -48,7 +49,7 @@ class MetersTests(SynchronousTestCase):
     def test_interfaces(self) -> None:
         """It is the meter and every observer."""
         observers = (IGuardObserver, ILimiterObserver, ISiteObserver, IProxyObserver, IReadinessObserver)
-        for interface in (IMeter, *observers):
+        for interface in (IMeter, IListenerObserver, *observers):
             verifyObject(interface, self.meters)
         self.assertEqual(self.value("hades_codex_build_info", version=__version__), 1)
 
@@ -115,6 +116,8 @@ class MetersTests(SynchronousTestCase):
         self.meters.upstream_probed("vllm", True)
         self.meters.credential_refused("expired")
         self.meters.lines_dropped(4)
+        self.meters.unexpected_listeners(2)
+        self.assertEqual(self.value("hades_codex_unexpected_listeners"), 2)
         self.assertEqual(self.value("hades_codex_connections"), 3)
         self.assertEqual(self.value("hades_codex_replaced_ids_total", header="x-request-id"), 1)
         self.assertEqual(self.value("hades_codex_missing_correlation_total"), 1)
@@ -123,6 +126,14 @@ class MetersTests(SynchronousTestCase):
         self.assertEqual(self.value("hades_codex_upstream_up", upstream="vllm"), 1)
         self.assertEqual(self.value("hades_codex_auth_failures_total", reason="expired"), 1)
         self.assertEqual(self.value("hades_codex_log_dropped_total"), 4)
+
+    def test_certificate(self) -> None:
+        """Its gauge is asked for at each scrape, and is not there without one: no value would be true."""
+        self.assertIsNone(self.value("hades_codex_certificate_expiry_seconds"))
+        left = [100.0, 99.0]
+        self.meters.certificate_shown(lambda: left.pop(0))
+        for expected in (100, 99):
+            self.assertEqual(self.value("hades_codex_certificate_expiry_seconds"), expected)
 
     def test_bounded(self) -> None:
         """Ten thousand requests for random paths make no more series than ten."""
