@@ -24,6 +24,8 @@ from hadesgw.policy.credentials import ClientStore, Role, entry, mint_token, par
 
 CLIENT = "demo"
 MODEL = "qwen3-coder-30b-a3b-instruct"
+REHEARSAL_CONTEXT_TOKENS = 32_768
+"""Enough for a coding agent, whose first request has 7,000 tokens of instructions alone."""
 
 
 class OpeningRefused(Exception):
@@ -36,12 +38,14 @@ class _Cast(msgspec.Struct, frozen=True):
     :ivar upstream: its name as an upstream.
     :ivar model: the name it answers to.
     :ivar introduction: what it is, in a sentence.
+    :ivar context_tokens: how long a prompt and its answer may be.
     :ivar process: makes its process of a reactor and a socket's path.
     """
 
     upstream: str
     model: str
     introduction: str
+    context_tokens: int
     process: Callable[[Any, Path], ModelProcess]
 
 
@@ -51,7 +55,10 @@ def _rehearsal(script: str | None) -> _Cast:
         "rehearsal",
         MODEL,
         "a rehearsal model: no weights and no thoughts, but the manner of a real vLLM.",
-        lambda reactor, socket: RehearsalProcess(reactor, socket, models=[MODEL], script=path),
+        REHEARSAL_CONTEXT_TOKENS,
+        lambda reactor, socket: RehearsalProcess(
+            reactor, socket, models=[MODEL], script=path, context_tokens=REHEARSAL_CONTEXT_TOKENS
+        ),
     )
 
 
@@ -68,6 +75,7 @@ def _local_model(gguf: Path, context_tokens: int) -> _Cast:
         "local",
         name,
         f"the real model {name}, which llama.cpp runs on this machine.",
+        context_tokens,
         lambda reactor, socket: LocalModelProcess(reactor, socket, gguf=gguf, name=name, context_tokens=context_tokens),
     )
 
@@ -92,7 +100,10 @@ class Opening:
         self._folder = Path(tempfile.mkdtemp(prefix="hadesgw-demo-"))  # 0700: the socket in it is ours alone
         self._token = mint_token(os.urandom)
         upstream = Upstream(
-            name=self._cast.upstream, socket=str(self._folder / "model.sock"), models=(self._cast.model,)
+            name=self._cast.upstream,
+            socket=str(self._folder / "model.sock"),
+            models=(self._cast.model,),
+            context_tokens=self._cast.context_tokens,
         )
         self.config = msgspec.structs.replace(
             config, upstream=(upstream,), log=msgspec.structs.replace(config.log, format="text")
@@ -158,5 +169,5 @@ Paste this:
 curl -sN {url}/v1/chat/completions -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d '{body}'
 
 Next: {url}/readyz, {url}/metrics (same key), docs/rehearsal.md for what to expect of the model,
-docs/configuration.md for a real vLLM. Stop with Ctrl-C.
+docs/clients.md for SDKs and Codex, docs/configuration.md for a real vLLM. Stop with Ctrl-C.
 """
