@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
@@ -489,10 +490,14 @@ def parse(text: str, source: str, folder: Path) -> Config:
 
 def default_text() -> str:
     """The built-in defaults: package data in a wheel, ``etc/hadesgw.toml`` in a checkout."""
-    packaged = files("hadesgw") / "defaults.toml"
+    return _default_text(files("hadesgw"), Path(__file__).parent.parent)
+
+
+def _default_text(package: Traversable, checkout: Path) -> str:
+    packaged = package / "defaults.toml"
     if packaged.is_file():
         return packaged.read_text(encoding="utf-8")
-    return (Path(__file__).parent.parent / "etc" / "hadesgw.toml").read_text(encoding="utf-8")
+    return (checkout / "etc" / "hadesgw.toml").read_text(encoding="utf-8")
 
 
 def describe() -> Iterator[Key]:

@@ -23,6 +23,7 @@ from hadesgw.config import (
     Config,
     ConfigError,
     Upstream,
+    _default_text,
     clients_source,
     default_text,
     describe,
@@ -103,6 +104,14 @@ class DefaultsTests(SynchronousTestCase):
     def test_the_defaults_are_the_file(self) -> None:
         """Without a file the text of ``etc/hadesgw.toml`` applies."""
         self.assertEqual(default_text(), (ROOT / "etc" / "hadesgw.toml").read_text())
+
+    def test_a_wheel_brings_its_own(self) -> None:
+        """Installed, the package has the file beside its modules; in a checkout it is the one in `etc`."""
+        package = Path(self.mktemp())
+        package.mkdir()
+        self.assertEqual(_default_text(package, ROOT), default_text())
+        (package / "defaults.toml").write_text("[server]\n")
+        self.assertEqual(_default_text(package, ROOT), "[server]\n")
 
     def test_the_file_says_what_the_structs_say(self) -> None:
         """An empty file and the file of defaults mean the same, and so does a `Config` made in code."""

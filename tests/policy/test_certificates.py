@@ -110,7 +110,7 @@ class IdentityTests(_Case):
         """Its kind is unknown to the library, or it is not what its kind demands."""
         issued = self.authority.issue("localhost")
         der = issued.certificate.public_bytes(Encoding.DER)
-        for known, unknown in (("06072a8648ce3d0201", "06072a8648ce3d0207"), ("034200", "034201")):
+        for known, unknown in (("06072a8648ce3d0201", "06072a8648ce3d0207"), ("03420004", "03420009")):
             strange = x509.load_der_x509_certificate(der.replace(bytes.fromhex(known), bytes.fromhex(unknown), 1))
             self.refused("the key of the first certificate", read_identity, (strange,), issued.key_pem)
 
