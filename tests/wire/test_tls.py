@@ -21,8 +21,9 @@ from hadesgw.config import Timeouts
 from hadesgw.http.site import Request
 from hadesgw.http.tls import TlsTransport
 from hadesgw.policy import refusals
+from hadesgw.policy.certificates import read_identity
 from hadesgw.policy.credentials import ClientCertificate
-from hadesgw.service.tls import TlsServer
+from hadesgw.service.tls import Credentials, TlsServer
 from tests.authority import Authority, Issued
 from tests.service.test_tls import NOW, client_context, credentials
 from tests.wire.answers import Answer, read_answers
@@ -63,13 +64,12 @@ class TlsCaller:
 
     def shake(self) -> TlsCaller:
         """Come to an agreement."""
-        while not self.begun:
-            try:
+        for _ in range(4):
+            with contextlib.suppress(ssl.SSLWantReadError):
                 self.client.do_handshake()
                 self.begun = True
-            except ssl.SSLWantReadError:
-                pass
             self._carry()
+        assert self.begun, "no agreement"
         return self
 
     def send(self, data: bytes, step: int | None = None) -> TlsCaller:
@@ -247,12 +247,47 @@ class TalkTests(_Case):
             self.assertNotIn(word, caller.socket.sent)
         caller.leave()
 
+    def test_an_event_leaves_when_it_is_written(self) -> None:
+        """Not at the reactor's next turn; what does not go at once goes later, and in order."""
+        self.open(hold)
+        caller = self.call().send(get())
+        (request,) = self.door.asked
+        sizes = [len(caller.socket.sent)]
+        for _ in range(3):
+            request.write(b"data: x\n\n")
+            sizes.append(len(caller.socket.sent))
+        self.assertEqual(sizes, sorted(set(sizes)))
+        caller.socket.room = 10
+        for number in range(5):
+            request.write(b"data: %d\n\n" % number)
+        caller.take()
+        request.write(b"data: last\n\n")
+        request.finish()
+        caller.take()
+        numbered = b"".join(b"data: %d\n\n" % number for number in range(5))
+        self.assertEqual(caller.answer().body, b"data: x\n\n" * 3 + numbered + b"data: last\n\n")
+        caller.leave()
+
     def test_records_in_pieces(self) -> None:
         """However the network cuts them, the handshake's too."""
         self.open(echo())
         body = bytes(range(256)) * 40
         caller = self.call().send(post(body), step=97)
         self.assertEqual(caller.answer(b"POST").body, body)
+        caller.leave()
+
+    def test_a_long_handshake(self) -> None:
+        """What we have to show may be longer than anything we say later."""
+        chain = [
+            self.issued.certificate,
+            *(self.authority.issue(f"{number}.example").certificate for number in range(90)),
+        ]
+        identity = read_identity(tuple(chain), self.issued.key_pem)
+        self.server = TlsServer(Credentials(identity, ()))
+        self.open()
+        caller = self.call().send(get())
+        self.assertGreater(len(caller.socket.sent), 1 << 15)
+        self.assertEqual(caller.answer().status, 200)
         caller.leave()
 
     def test_http_in_the_clear_is_not_answered(self) -> None:
