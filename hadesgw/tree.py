@@ -34,7 +34,7 @@ from hadesgw.resources.models import MODELS_ROUTE, Models
 from hadesgw.resources.penalties import Penalties
 from hadesgw.resources.proxy import ROUTES, Proxy
 from hadesgw.resources.ticket import TicketOffice
-from hadesgw.resources.validation import Counter, Validation
+from hadesgw.resources.validation import TokenCounter, Validation
 from hadesgw.telemetry.meters import Meters
 
 
@@ -135,7 +135,7 @@ def _validation(parts: Parts, path: str, inner: IResource) -> IResource:
     return Validation(
         inner,
         parts.models[0],
-        Counter(parts.upstreams[0], parts.clock, config.timeouts.first_byte),
+        TokenCounter(parts.upstreams[0], parts.clock, config.timeouts.first_byte),
         BodyLimits(limits.choices, limits.remote_media, frozenset(limits.refused_fields)),
         Budget(
             upstream.context_tokens or config.budget.context_tokens,

@@ -4,9 +4,10 @@ vLLM counts what it is shown on `/tokenize`, through the model's own chat templa
 on `/v1/messages/count_tokens`. A request of the Responses API it counts nowhere; but it serves one by making a chat of
 it first, and so do we, for counting only. What cannot be asked has no question: then it is estimated.
 
-There are two known differences. vLLM builds the prompts of gpt-oss without a template when it serves, with it when it
-counts. And `tool_choice: "none"` hides the tools from the prompt under a flag (`--exclude-tools-when-tool-choice-none`)
-that we cannot see; they are counted.
+There are three known differences. vLLM builds the prompts of gpt-oss without a template when it serves, with it when it
+counts. `tool_choice: "none"` hides the tools from the prompt under a flag (`--exclude-tools-when-tool-choice-none`)
+that we cannot see; they are counted. And the calls in a response have their name before their arguments when it is
+served, behind them when it is counted: a template that prints the whole object may make another token of that.
 """
 
 from __future__ import annotations

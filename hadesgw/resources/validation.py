@@ -33,9 +33,11 @@ BUDGET_FIELD = b"X-Hades-Token-Budget"
 ABSENT_SECONDS = 60.0
 """How long a model server that could not count is not asked again."""
 _NO_COUNTER = (404, 405, 501)
+FREE = Verdict(True, 0)
+"""What is found about a request that makes the model write nothing."""
 
 
-class Counter:
+class TokenCounter:
     """Has tokens counted by a model server.
 
     :param seconds: how long it may take for one prompt.
@@ -86,7 +88,7 @@ class Validation(Layer):
         self,
         inner: IResource,
         models: Models,
-        counter: Counter,
+        counter: TokenCounter,
         limits: BodyLimits,
         budget: Budget,
         cap: Callable[[bytes], int],
@@ -142,7 +144,6 @@ class Validation(Layer):
         except Refused as refused:
             request.refuse(refused.refusal)
             return False
-        request.record.stream = asked.stream
         known = self.models.admits(asked.model, request.record.client)
         if known is False:
             request.refuse(refusals.MODEL_NOT_FOUND)
@@ -160,21 +161,19 @@ class Validation(Layer):
         if not verdict.fits:
             request.refuse(refusals.TOKEN_BUDGET, [(BUDGET_FIELD, told(verdict, self.budget))])
             return False
+        request.record.stream = asked.stream
         if verdict is FREE:
             request.body = body
             return True
-        if verdict.prompt is not None and verdict.how == "exact":
+        prompts = len(asked.prompts) or 1
+        if verdict.how == "exact" and prompts == 1:
             request.record.prompt_tokens = verdict.prompt
         if request.on_tokens is not None:
-            prompt = prompt_estimate(asked, body) if verdict.prompt is None else verdict.prompt
-            if not request.on_tokens(prompt + asked.choices * verdict.output):
+            read = prompt_estimate(asked, body) if verdict.prompt is None else prompts * verdict.prompt
+            if not request.on_tokens(read + prompts * asked.choices * verdict.output):
                 return False
         request.body = body if asked.output is not None else with_output(asked, body, verdict.output)
         return True
-
-
-FREE = Verdict(True, 0)
-"""What is found about a request that makes the model write nothing."""
 
 
 class _Inquiry:

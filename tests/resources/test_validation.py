@@ -18,7 +18,7 @@ from hadesgw.policy.budget import Budget
 from hadesgw.policy.request_body import ROUTES, BodyLimits
 from hadesgw.resources.models import Models
 from hadesgw.resources.proxy import Proxy
-from hadesgw.resources.validation import ABSENT_SECONDS, Counter, Validation
+from hadesgw.resources.validation import ABSENT_SECONDS, TokenCounter, Validation
 from tests.http.model_server import ModelServer, ProxyNotes, make_agent, measured, request_lines
 from tests.wire.answers import Answer
 from tests.wire.door import Caller, Door, Leaf, get, post
@@ -78,7 +78,7 @@ class Case(SynchronousTestCase):
         self.door.site.resource = Validation(
             self.leaf,
             self.models,
-            Counter(self.agent, self.reactor, COUNT_SECONDS),
+            TokenCounter(self.agent, self.reactor, COUNT_SECONDS),
             BodyLimits(4, False, frozenset(("cache_salt",))),
             budget,
             lambda path: CAP,
@@ -167,6 +167,7 @@ class FormTests(Case):
         request = post(b'{"model":"m","stream":true}', JSON, target=CHAT)
         caller = self.door.call().send(request, step=7)
         self.assertEqual(self.assert_passed(caller), {"model": "m", "stream": True, "max_tokens": 1000})
+        self.assertTrue(self.asked[-1].record.stream)
         caller = self.door.call().send(post(b'{"model":"x"}', JSON, target=CHAT), step=7)
         self.assertEqual(caller.answer().status, 404)
         caller = self.door.call().send(post(b"{", JSON, target=CHAT), step=9)
@@ -214,9 +215,7 @@ class FormTests(Case):
     def test_the_proxy_sends_what_was_judged(self) -> None:
         """The very bytes, with the limit it got."""
         self.build(budget=Budget(1_000_000, 1000))
-        self.door.site.resource._inner = Proxy(
-            self.agent, self.models, lambda path: CAP, 60.0, ProxyNotes()
-        )
+        self.door.site.resource._inner = Proxy(self.agent, self.models, lambda path: CAP, 60.0, ProxyNotes())
         caller = self.call(b'{"model":"m" ,"x":"\xc3\xa9\\u00e9" }')
         head, _, body = self.server.heard().partition(b"\r\n\r\n")
         self.assertEqual(body, b'{"model":"m" ,"x":"\xc3\xa9\\u00e9" ,"max_tokens":1000}')
@@ -356,7 +355,7 @@ class BudgetTests(Case):
         self.assertEqual(self.leaf.asked, [])
         self.count(5)
         self.assertEqual(self.assert_passed(caller)["prompt"], ["a", "b"])
-        self.assertEqual(self.asked[-1].record.prompt_tokens, 900)
+        self.assertIsNone(self.asked[-1].record.prompt_tokens)
 
     def test_messages_are_counted_by_their_own_route(self) -> None:
         """With the body as it came."""
@@ -497,7 +496,9 @@ class DepartureTests(Case):
 class TokenTests(Case):
     """Whoever wants to know is told how many tokens a request asks for, before it goes on."""
 
-    def told(self, budget: Budget, admits: bool, tokens: int | None = None, **fields: Any) -> tuple[list[int], Caller]:
+    def told(
+        self, budget: Budget, admits: bool, tokens: int | None = None, target: bytes = CHAT, **fields: Any
+    ) -> tuple[list[int], Caller]:
         """What was told, and the caller."""
         told: list[int] = []
 
@@ -516,7 +517,7 @@ class TokenTests(Case):
             return request
 
         self.door.site.make_request = listen  # type: ignore[method-assign, assignment]
-        caller = self.chat(**fields)
+        caller = self.call({"model": "m", "messages": TALK, **fields}, target)
         if tokens is not None:
             self.count(tokens)
         return told, caller
@@ -526,6 +527,8 @@ class TokenTests(Case):
         told, caller = self.told(BUDGET, True, 500, max_tokens=10, n=3)
         self.assertEqual(told, [530])
         self.assert_passed(caller)
+        told, caller = self.told(BUDGET, True, None, b"/v1/completions", max_tokens=10, n=2, prompt=[[1, 2], [3, 4]])
+        self.assertEqual(told, [2 * 2 + 2 * 2 * 10])
 
     def test_what_was_not(self) -> None:
         """By rule of thumb."""

@@ -76,10 +76,7 @@ REFUSED: dict[str, tuple[str, dict[str, object]]] = {
         CHAT,
         {"messages": ASKED, "max_tokens": 5, "response_format": {"type": "sonnet"}},
     ),
-    "more logprobs than allowed": (
-        CHAT,
-        {"messages": ASKED, "max_tokens": 5, "logprobs": True, "top_logprobs": 4000},
-    ),
+    "at least more tokens than at the most": (CHAT, {"messages": ASKED, "max_tokens": 5, "min_tokens": 9}),
     "schema that is none": (COMPLETIONS, {"prompt": CANARY, "structured_outputs": {"json": 5}}),
     "suffix for a model without infilling": (COMPLETIONS, {"prompt": CANARY, "suffix": "x", "max_tokens": 5}),
     "longer than the context": (
