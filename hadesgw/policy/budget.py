@@ -141,9 +141,12 @@ def _most(asked: Asked, body: bytes, enough: int) -> float:
 def _is_text(asked: Asked) -> bool:
     if asked.route.prompt:
         return "prompt_embeds" not in asked.members
-    return all(map(is_plain, asked.talk)) and all(
-        bytes(asked.members[name]) in _NOTHING for name in _REWRITTEN & asked.members.keys()
-    )
+    members = asked.members
+    if not _REWRITTEN.isdisjoint(members) and any(
+        bytes(members[name]) not in _NOTHING for name in _REWRITTEN & {*members}
+    ):
+        return False
+    return all(map(is_plain, asked.talk))
 
 
 def _least(asked: Asked, body: bytes, enough: int) -> int:

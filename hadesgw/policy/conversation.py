@@ -104,6 +104,7 @@ def read_talk(value: Raw, remote_media: bool) -> Talk:
 # -- Length ------------------------------------------------------------------------------------------------------------
 
 _TEXT_TYPES = frozenset(("text", "input_text", "output_text"))
+_MESSAGE_TYPES = frozenset((None, "message"))
 
 
 def pieces(talk: Talk) -> Iterator[Piece]:
@@ -125,16 +126,19 @@ def is_plain(talk: Talk) -> bool:
     What tools were called with is parsed, and written anew on its way into the prompt with any amount of white space;
     what becomes of a picture has nothing to do with the length of its name.
     """
-    return all(map(_is_text, pieces(talk)))
+    return not isinstance(talk, list) or all(map(_is_text, talk))
 
 
 def _is_text(piece: Piece) -> bool:
+    if piece.type not in _TEXT_TYPES and (piece.role is None or piece.type not in _MESSAGE_TYPES):
+        return False
+    if piece.tool_calls is not _ABSENT or piece.uuid is not _ABSENT or piece.output is not None:
+        return False
+    inner = piece.content
     return (
-        (piece.type in _TEXT_TYPES or (piece.role is not None and piece.type in (None, "message")))
-        and piece.output is None
-        and piece.tool_calls is _ABSENT
-        and piece.uuid is _ABSENT
-        and not any(_media(piece))
+        piece.image_url is piece.audio_url is piece.video_url is piece.file_url is None
+        and piece.input_audio is piece.file is piece.source is None
+        and (not isinstance(inner, list) or all(map(_is_text, inner)))
     )
 
 

@@ -20,9 +20,10 @@ MOST_MEMBERS = 256
 DEEPEST = 64
 """Levels of arrays and objects a value may have: tools and schemas need a dozen."""
 MOST_CONTAINERS = 250_000
-"""Arrays and objects that are decoded, where many are possible at all; braces and brackets in strings count too."""
+"""Arrays and objects a large body may have; braces and brackets in its texts count too."""
+LARGE = 1 << 20
+"""Bytes that a body must have to hold more containers than we can bear."""
 
-_FEW_BYTES = 1 << 20  # cannot hold more than we bear, whatever is in it
 _WALKED_BYTES = 1 << 19  # are walked in 50 ms at worst
 _CHUNK = 1 << 16
 
@@ -64,15 +65,28 @@ class ObjectReader:
     """Reads objects, one after the other."""
 
     def __init__(self) -> None:
-        self._names: set[str] = set()
-        self._decode = msgspec.json.Decoder(dict[_Name, Raw], dec_hook=self._note).decode
+        names: set[str] = set()
+        note = names.add
+
+        def name_of(kind: type, name: str) -> _Name:
+            if name in names:
+                raise Refused(refusals.DUPLICATE_FIELD)
+            if len(names) == MOST_MEMBERS:
+                raise Refused(refusals.TOO_COMPLEX)
+            note(name)
+            return _Name(name)
+
+        self._forget = names.clear
+        self._decode = msgspec.json.Decoder(dict[_Name, Raw], dec_hook=name_of).decode
 
     def read(self, body: bytes) -> dict[str, Raw]:
         """The members of the object that `body`, which is UTF-8, consists of; their values as they stand.
 
-        :raises Refused: if it is anything else, has a name twice or more members than it may.
+        :raises Refused: if it is anything else, has a name twice or more members than it may, or is made of dust.
         """
-        self._names.clear()
+        self._forget()
+        if len(body) > LARGE and _openings(body) > MOST_CONTAINERS:
+            raise Refused(refusals.TOO_COMPLEX)
         try:
             return self._decode(body)  # type: ignore[return-value]  # keys are texts, by another name
         except RecursionError:
@@ -80,23 +94,12 @@ class ObjectReader:
         except msgspec.DecodeError:
             raise Refused(refusals.BAD_JSON) from None
 
-    def _note(self, kind: type, name: str) -> _Name:
-        if name in self._names:
-            raise Refused(refusals.DUPLICATE_FIELD)
-        if len(self._names) == MOST_MEMBERS:
-            raise Refused(refusals.TOO_COMPLEX)
-        self._names.add(name)
-        return _Name(name)
-
 
 def decoded(decoder: msgspec.json.Decoder[T], value: Raw, misfit: refusals.Refusal) -> T:
     """A member's value, decoded.
 
-    :raises Refused: with `misfit` if it is not what `decoder` expects; if there is more in it than we want to hold.
+    :raises Refused: with `misfit` if it is not what `decoder` expects.
     """
-    view = memoryview(value)
-    if len(view) > _FEW_BYTES and _openings(bytes(view)) > MOST_CONTAINERS:
-        raise Refused(refusals.TOO_COMPLEX)
     try:
         return decoder.decode(value)
     except RecursionError:

@@ -58,11 +58,11 @@ class Asked(Struct, gc=False):
     members: Mapping[str, Raw]
     characters: int
     model: str
-    stream: bool = False
-    output: int | None = None
-    choices: int = 1
-    talk: list[Talk] = []
-    prompts: list[str | int] = []
+    stream: bool
+    output: int | None
+    choices: int
+    talk: list[Talk]
+    prompts: list[str | int]
 
 
 # -- Fields: each is read by a function that raises ValueError for "not so" --------------------------------------------
@@ -146,6 +146,12 @@ def _never(text: bytes) -> None:
     raise ValueError
 
 
+def _any(text: bytes) -> None:
+    if text[0] in b"[{":
+        check_depth(text)
+
+
+_ANY = Rule("anything", _any)
 _NEVER = Rule("null", _never)
 _POSITIVE = Rule("a whole number of at least 1", _whole_from(1))
 _BOOLEAN = Rule("true or false", _boolean)
@@ -232,13 +238,13 @@ class BodyReader:
         self._route = route
         self._limits = limits
         self._read_object = ObjectReader().read
-        self._apart = frozenset(("model", route.prompt, route.opaque, *route.talk))
         choices = Rule(f"a whole number from 1 to {limits.choices}", _whole_from(1, limits.choices))
-        self._rules = {
+        self._rules: dict[str, Rule | None] = {
             **route.rules,
             **dict.fromkeys(route.choices, choices),
             **dict.fromkeys(route.output, _POSITIVE),
             **dict.fromkeys(limits.refused_fields, _NEVER),
+            **dict.fromkeys(("model", route.prompt, route.opaque, *route.talk)),  # these are read apart
         }
 
     def read(self, body: bytes) -> Asked:
@@ -248,34 +254,32 @@ class BodyReader:
         """
         count = characters(body)
         members = self._read_object(body)
-        route = self._route
-        asked = Asked(route, members, count, _model(members.get("model")))
-        values = self._values(members)
-        if values:
-            asked.stream = values.get("stream", False)
-            asked.output = _greatest(values, route.output)
-            asked.choices = _greatest(values, route.choices) or 1
-        for name in route.talk:
-            if name in members:
-                asked.talk.append(read_talk(members[name], self._limits.remote_media))
-        if route.prompt in members:
-            asked.prompts = self._prompts(members[route.prompt], asked.choices)
-        return asked
+        model = _model(members.get("model"))
+        route, values = self._route, self._values(members)
+        choices = _greatest(values, route.choices) or 1
+        remote_media = self._limits.remote_media
+        return Asked(
+            route,
+            members,
+            count,
+            model,
+            values.get("stream", False),
+            _greatest(values, route.output),
+            choices,
+            [read_talk(members[name], remote_media) for name in route.talk if name in members],
+            self._prompts(members[route.prompt], choices) if route.prompt in members else [],
+        )
 
     def _values(self, members: Mapping[str, Raw]) -> dict[str, Any]:
         """The values of the fields that have a rule and are not null."""
         values: dict[str, Any] = {}
-        rules, apart = self._rules, self._apart
+        rules = self._rules
         for name, value in members.items():
-            if name in apart:
+            rule = rules.get(name, _ANY)
+            if rule is None:
                 continue
             text = bytes(value)
             if text == _NULL:
-                continue
-            rule = rules.get(name)
-            if rule is None:
-                if text[0] in b"[{":
-                    check_depth(text)
                 continue
             try:
                 values[name] = rule.read(text)
@@ -301,8 +305,12 @@ class BodyReader:
 
 
 def _greatest(values: dict[str, Any], names: tuple[str, ...]) -> int | None:
-    found = [values[name] for name in names if name in values]
-    return max(found) if found else None
+    greatest: int | None = None
+    for name in names:
+        value = values.get(name)
+        if value is not None and (greatest is None or value > greatest):
+            greatest = value
+    return greatest
 
 
 def _model(value: Raw | None) -> str:

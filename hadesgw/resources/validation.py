@@ -99,15 +99,16 @@ class Validation(Layer):
         self.counter = counter
         self.budget = budget
         self.observer = observer
-        self._routes = {path: (BodyReader(route, limits), cap(path)) for path, route in ROUTES.items()}
+        self._routes = {
+            path: (path.decode("ascii"), BodyReader(route, limits), cap(path)) for path, route in ROUTES.items()
+        }
 
     def render(self, request: Request) -> bytes | int:
         """Let through, refuse, or find out."""
         found = self._routes.get(request.path)
         if found is None or request.method != b"POST":
             return self.pass_on(request)
-        reader, cap = found
-        request.record.route = request.path.decode("ascii")
+        request.record.route, reader, cap = found
         if not is_json(request.head.values(b"content-type")):
             return request.refuse(refusals.UNSUPPORTED_TYPE)
         body = request.body_at_hand(cap)
