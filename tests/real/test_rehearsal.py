@@ -103,12 +103,15 @@ class ServingTests(ModelCase):
         self.assertTrue(4.9 < waited < 7.0, waited)
 
     def test_the_head_comes_before_the_body(self) -> None:
-        """In a packet of its own, for a client that reads as fast as it can."""
+        """In a packet of its own: a client that reads fast enough sees it, of fifty one; in one packet none would."""
+        self.assertTrue(any(self._first_read().endswith(b"\r\n\r\n") for _ in range(50)))
+
+    def _first_read(self) -> bytes:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(SECONDS)
             client.connect(str(self.path))
             client.sendall(b"GET /version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-            self.assertTrue(client.recv(65536).endswith(b"\r\n\r\n"))
+            return client.recv(65536)
 
     def test_many_streams_run_side_by_side(self) -> None:
         """Each gets all of its own."""
