@@ -123,14 +123,26 @@ ADVISORIES = (
         (f"{HERE}.test_adv_vllm_cve_2025_59425",),
         (4,),
     ),
-    Row("vLLM CVE-2025-6242: media URLs fetched for anybody", "refused unless they are allowed", (), (4,)),
+    Row(
+        "vLLM CVE-2025-6242: media URLs fetched for anybody",
+        "refused unless they are allowed",
+        ("tests.policy.test_conversation.MediaTests.test_no_address_passes",),
+    ),
     Row(
         "vLLM #58144, #42591, CVE-2026-22778: a key that covered prefixes only, execution by /invocations",
         "exact routes, on the bytes that came; what is not listed is not there",
         (f"{HERE}.test_adv_vllm_58144",),
     ),
-    Row("vLLM CVE-2026-44223: penalties crashed the engine", "fields can be refused by configuration", (), (4,)),
-    Row("vLLM CVE-2025-46570: timing of shared prefixes", "the salt is the gateway's to set", (), (4,)),
+    Row(
+        "vLLM CVE-2026-44223: penalties crashed the engine",
+        "fields can be refused by configuration",
+        ("tests.policy.test_request_body.FieldTests.test_refused_fields",),
+    ),
+    Row(
+        "vLLM CVE-2025-46570: timing of shared prefixes; CVE-2025-62164: prompts as tensors",
+        "no client sets the salt, or hands in a tensor",
+        ("tests.policy.test_request_body.FieldTests.test_what_is_refused_by_default",),
+    ),
     Row(
         "oauth2-proxy CVE-2025-64484, CVE-2026-40575, #3506, GHSA-5hvv-m4w4-gf6v, GHSA-pxq7-h93f-9jrg: twins with"
         " underscores, forged X-Forwarded-Uri, health checks told by User-Agent, fragments",

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from hadesgw.config import Config
 from hadesgw.policy.dialects import Dialect, error_body
 from hadesgw.policy.refusals import Refusal, Refused, catalogue
 from hadesgw.policy.request_body import (
@@ -264,6 +265,14 @@ class FieldTests(SynchronousTestCase):
             self.assertIn("cache_salt", found.message)
             self.assertEqual(why(route, cache_salt=None, kv_transfer_params={"x": 1}), "")
             self.assertEqual(why(route, prompt_embeds=""), "refused_field")
+
+    def test_what_is_refused_by_default(self) -> None:
+        """Another's salt, tensors, and what is between model servers."""
+        limits = BodyLimits(CHOICES, False, frozenset(Config().limits.refused_fields))
+        for field in ("cache_salt", "prompt_embeds", "kv_transfer_params", "ec_transfer_params"):
+            for route in ROUTES.values():
+                found = refusal(route, encode(route, {field: "x"}), limits)
+                self.assertEqual(found and found.reason, "refused_field")
 
     def test_depth_of_what_is_walked(self) -> None:
         """Tools, schemas and whatever else is no conversation."""
