@@ -1,0 +1,3 @@
+import { render } from "preact";
+
+render(<main>hadesgw</main>, document.getElementById("app")!);
