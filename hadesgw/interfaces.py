@@ -244,6 +244,30 @@ class IMeter(Interface):
         """
 
 
+class IFollower(Interface):
+    """Looks on while metered requests run, in the reactor's thread; see :class:`hadesgw.telemetry.followers.Followers`.
+
+    It must be quick, keep nothing of a request beyond its end, and change nothing. One that raises is told no more.
+    """
+
+    def begun(request: Any) -> None:
+        """A metered request has begun: its ids, path and method are known, nothing has been decided.
+
+        :param request: an :class:`IGatewayRequest` provider that is a `twisted.web.server.Request`.
+        """
+
+    def learned(request: Any, fact: str, word: str | None) -> None:
+        """`request.record` has grown.
+
+        :param fact: "first_byte" (of the model's answer), "tool_call", "memory_event" or "finish".
+        :param word: the tool's name, the event's kind, or why the model finished: a configured or a fixed word, never
+            what a client or a model wrote; None for "first_byte".
+        """
+
+    def ended(request: Any, completed: bool, now: float) -> None:
+        """A metered request has ended; same arguments as :meth:`IMeter.finished`. Nothing more comes of it."""
+
+
 class IRequestLog(Interface):
     """Takes the one line each request leaves."""
 

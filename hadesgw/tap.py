@@ -43,6 +43,7 @@ from hadesgw.service.listeners import ListenerRefused, judge_unopened, make_list
 from hadesgw.service.processes import listeners
 from hadesgw.service.surplus import Surplus, SurplusWatch, compare_running
 from hadesgw.service.tls import Credentials, TlsServer, load_credentials
+from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.log import Log, Sink
 from hadesgw.telemetry.meters import Meters
 from hadesgw.telemetry.witness import Witness
@@ -261,6 +262,7 @@ def _make_gateway(config: Config, clients: ClientStore, credentials: Credentials
         meters=meters,
         registry=registry,
         log=log,
+        followers=Followers(),
         entropy=os.urandom,
     )
     site = Site(

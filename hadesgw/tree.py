@@ -35,6 +35,8 @@ from hadesgw.resources.penalties import Penalties
 from hadesgw.resources.proxy import ROUTES, Proxy
 from hadesgw.resources.ticket import TicketOffice
 from hadesgw.resources.validation import TokenCounter, Validation
+from hadesgw.resources.webclient import WebClient, page_settings, read_client
+from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.meters import Meters
 
 
@@ -56,6 +58,7 @@ class Parts:
         meters: Meters,
         registry: CollectorRegistry,
         log: IRequestLog,
+        followers: Followers,
         entropy: Callable[[int], bytes],
     ) -> None:
         self.config = config
@@ -66,6 +69,7 @@ class Parts:
         self.meters = meters
         self.registry = registry
         self.log = log
+        self.followers = followers
         self.origins = Origins(config.cors.origins)
         self.penalties = Penalties(clock, log)
         self.tickets = TicketStore(clients.standing, entropy)
@@ -111,7 +115,7 @@ def _gate(config: Config, upstream: Upstream, meters: Meters) -> Gate:
 
 
 def _metered(parts: Parts, path: str, inner: IResource) -> IResource:
-    return Metered(inner, path, parts.clock, parts.meters, parts.log)
+    return Metered(inner, path, parts.clock, parts.meters, parts.log, parts.followers)
 
 
 def _cors(parts: Parts, path: str, inner: IResource) -> IResource:

@@ -19,6 +19,7 @@ from hadesgw.policy.credentials import Client, ClientDirectory, ClientStore, Rol
 from hadesgw.policy.origins import Origins
 from hadesgw.resources.models import MODELS_ROUTE
 from hadesgw.resources.proxy import ROUTES
+from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.log import Log, Sink
 from hadesgw.telemetry.meters import Meters
 from hadesgw.tree import LEAVES, Parts, PathTable, build_tree, check_tree
@@ -93,6 +94,7 @@ class EveryRouteTests(SynchronousTestCase):
             meters=Meters(registry),
             registry=registry,
             log=Log(Sink(2), NOW.timestamp, text=False, level="critical"),
+            followers=Followers(),
             entropy=random.Random(4).randbytes,
         )
 

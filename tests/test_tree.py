@@ -17,6 +17,7 @@ from hadesgw.http.agent import Agent
 from hadesgw.http.site import Request
 from hadesgw.policy.credentials import Client, ClientDirectory, ClientStore, Role, anonymous_client
 from hadesgw.resources.limiter import Limiter
+from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.log import Log, Sink
 from hadesgw.telemetry.meters import Meters
 from hadesgw.tree import LAYERS, LEAVES, Parts, PathTable, build_tree, check_tree
@@ -177,6 +178,7 @@ class BuildTests(SynchronousTestCase):
             meters=Meters(registry),
             registry=registry,
             log=Log(Sink(2), time.time, text=False, level="critical"),
+            followers=Followers(),
             entropy=os.urandom,
         )
 

@@ -11,6 +11,8 @@ from hadesgw.http.site import Request
 from hadesgw.interfaces import IMeter, IRequestLog
 from hadesgw.policy import refusals
 from hadesgw.resources.metered import Metered
+from hadesgw.telemetry.followers import Followers
+from tests.telemetry.test_followers import Onlooker
 from tests.wire.door import Door, Leaf, hold
 
 _GET = b"GET /v1/models?secret=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -42,13 +44,16 @@ class _Notes:
 class MeteredTests(SynchronousTestCase):
     """Each way a request can end."""
 
+    def setUp(self) -> None:
+        self.followers = Followers()
+
     def _door(self, leaf: Leaf) -> tuple[Door, _Notes]:
         notes = _Notes()
         verifyObject(IMeter, notes)
         verifyObject(IRequestLog, notes)
         clock = Clock()
         door = Door(leaf)
-        layer = Metered(leaf, "/v1", door.site.clock, notes, notes)
+        layer = Metered(leaf, "/v1", door.site.clock, notes, notes, self.followers)
         self.assertIsNot(clock, door.site.clock)
         door.site.resource = layer
         return door, notes
@@ -100,6 +105,17 @@ class MeteredTests(SynchronousTestCase):
         self.assertEqual(caller.answer(b"GET").status, 500)
         self.assertEqual(notes.lines, [("/v1", "internal")])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_followed(self) -> None:
+        """Whoever looks on hears of its beginning before anything is decided, and of its end after it was counted."""
+        door, notes = self._door(Leaf(lambda request: b"x"))
+        follower = Onlooker()
+        self.followers.add(follower)
+        door.call().send(_GET)
+        self.followers.remove(follower)
+        door.call().send(_GET)
+        self.assertEqual(follower.heard, ["begun", "ended"])
+        self.assertEqual(len(notes.counted), 2)
 
     def test_duration(self) -> None:
         """The time runs from the head to the last byte."""

@@ -18,6 +18,7 @@ from hadesgw.policy.penalties import FREE_FAILURES, LONGEST_DELAY_SECONDS, TELL_
 from hadesgw.resources.guard import Guard
 from hadesgw.resources.metered import Metered
 from hadesgw.resources.penalties import MOST_HELD, Penalties
+from hadesgw.telemetry.followers import Followers
 from tests.wire.door import Caller, Door, Leaf, get, post
 
 TOKEN = b"hgw_" + b"p" * 43  # nosecret: of nobody
@@ -75,7 +76,7 @@ class PenaltiesTests(SynchronousTestCase):
         self.penalties = Penalties(clock, self.lines)
         self.leaf = Leaf(lambda request: b"in")
         guard = Guard(self.leaf, self.store, Role.USER, lambda: 0.0, self.counts, self.penalties)
-        self.door.site.resource = Metered(guard, "/v1", clock, self.counts, self.lines)
+        self.door.site.resource = Metered(guard, "/v1", clock, self.counts, self.lines, Followers())
 
     def _fail(self, times: int) -> Caller:
         """Fail so often on one connection, each time until the answer is there."""
