@@ -45,6 +45,7 @@ __all__ = [
     "Tls",
     "Upstream",
     "Usage",
+    "WebClient",
     "clients_source",
     "default_text",
     "describe",
@@ -113,6 +114,8 @@ def _origin(text: str, folder: Path) -> str:
     """Exactly what a browser sends (RFC 6454 section 6.2): another spelling would silently never match."""
     url = urlsplit(text)
     if text != f"{url.scheme}://{url.netloc}".lower() or (url.scheme, url.port) in _UNWRITTEN_PORTS:
+        raise ValueError
+    if re.search(r"[!$&'()*+,;=]", text):  # a host may have them, no real one does, and policies are lists between them
         raise ValueError
     return _address(text, folder)
 
@@ -392,6 +395,19 @@ class Hermes(Section, frozen=True, kw_only=True):
     url: Url = ""
 
 
+class WebClient(Section, frozen=True, kw_only=True):
+    """What the page at ``/`` begins with, and whom it may call."""
+
+    default_model: Annotated[
+        str,
+        Meta(
+            pattern=r"\A(?:[^\s\x00-\x1f\x7f]{1,256})?\Z",
+            description='a model name, or "" for the first that is admitted',
+        ),
+    ] = ""
+    connect: Annotated[tuple[Origin, ...], Meta(description="a list of origins")] = ()
+
+
 class Log(Section, frozen=True, kw_only=True):
     """How we write about ourselves."""
 
@@ -419,6 +435,7 @@ class Sections(Section, frozen=True, kw_only=True):
             "/metrics": ("guard", "metrics"),
             "/healthz": ("health",),
             "/readyz": ("readiness",),
+            "/": ("webclient",),
         }
     )
     clients: Clients = Clients()
@@ -430,6 +447,7 @@ class Sections(Section, frozen=True, kw_only=True):
     headers: Headers = Headers()
     sessions: Sessions = Sessions()
     hermes: Hermes = Hermes()
+    webclient: WebClient = WebClient()
     log: Log = Log()
 
 
@@ -516,6 +534,9 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
             yield key_path("limits.body", name), "a size of at most limits.body.memory"
     if config.headers.request_id.lower() == config.headers.session_id.lower():
         yield "headers.session_id", "another name than headers.request_id has"
+    model, admitted = config.webclient.default_model, config.upstream[0].models
+    if model and admitted and not {model, "*"} & set(admitted):
+        yield "webclient.default_model", f"a model that upstream[0].models admits, got {shown(model)}"
     workspace = config.sessions.default_workspace
     if workspace and workspace not in config.sessions.workspaces:
         yield "sessions.default_workspace", f"a name in sessions.workspaces, got {shown(workspace)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from importlib.resources import files
 
 from prometheus_client import CollectorRegistry
 from twisted.internet.interfaces import IReactorTime
@@ -185,6 +186,11 @@ def _limits(parts: Parts) -> object:
     return {"limits": config.limits, "timeouts": config.timeouts, "upstreams": upstreams}
 
 
+def _webclient(parts: Parts, path: str) -> IResource:
+    built = read_client(files("hadesgw") / "webclient_dist")
+    return WebClient(built, page_settings(parts.config), parts.config.webclient.connect)
+
+
 LAYERS: Mapping[str, Callable[[Parts, str, IResource], IResource]] = {
     "metered": _metered,
     "cors": _cors,
@@ -199,12 +205,13 @@ LEAVES: Mapping[str, Callable[[Parts, str], IResource]] = {
     "readiness": _readiness,
     "ticket": lambda parts, path: TicketOffice(parts.tickets, parts.clock),
     "admin": _admin,
+    "webclient": _webclient,
 }
 _ROLES: Mapping[str, Role] = {"metrics": Role.OBSERVER, "admin": Role.ADMIN}
 """The least role that a guard before a leaf asks for, where it is not `user`."""
 _NEVER_OPEN = frozenset(("admin", "ticket"))
 """Leaves that mean nothing, or too much, without a guard before them."""
-_FIXED_ROUTES: Mapping[str, Iterable[bytes]] = {"proxy": (*ROUTES, MODELS_ROUTE)}
+_FIXED_ROUTES: Mapping[str, Iterable[bytes]] = {"proxy": (*ROUTES, MODELS_ROUTE), "webclient": (b"/",)}
 """Leaves that answer at fixed paths only: mounted where none of these lies, they could never be reached."""
 
 
@@ -238,7 +245,8 @@ def check_tree(config: Config) -> None:
             raise ConfigError(config.source, key, f"'guard' before {leaf!r}, which is not for everybody")
         routes = _FIXED_ROUTES.get(leaf)
         if routes is not None and not any(_below(route, path.encode("ascii")) for route in routes):
-            raise ConfigError(config.source, key, f"a path at which {leaf!r} can be reached, such as \"/v1\"")
+            example = "/" if leaf == "webclient" else "/v1"
+            raise ConfigError(config.source, key, f'a path at which {leaf!r} can be reached, such as "{example}"')
 
 
 def build_tree(parts: Parts) -> PathTable:

@@ -403,6 +403,8 @@ class ValueTests(SynchronousTestCase):
                 "http://é",
                 "http://[a",
                 "http://a b",
+                "http://a;b",
+                "http://a,b",
             ),
         ):
             self.refused(f"cors.origins = [{toml(origin)}]", "cors.origins[0]: expected an origin")
@@ -484,6 +486,10 @@ class ContradictionTests(SynchronousTestCase):
                 "sessions.default_workspace",
                 "a name in sessions.workspaces, got 'a'",
             ),
+            "webclient.default_model = 'a'": (
+                "webclient.default_model",
+                "a model that upstream[0].models admits, got 'a'",
+            ),
             "budget.context_tokens = 2048": (
                 "budget.output_tokens",
                 "fewer tokens than budget.context_tokens",
@@ -512,6 +518,7 @@ class ContradictionTests(SynchronousTestCase):
             budget.context_tokens = 2049
             limits.body = { default = "16MiB", memory = "16MiB" }
             sessions = { workspaces = { app = "." }, default_workspace = "app" }
+            webclient.default_model = "m"
             upstream = [
                 { name = "a", socket = "/a", context_tokens = 10, output_tokens = 9 },
                 { name = "b", socket = "/a", models = ["*"] },

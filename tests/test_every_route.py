@@ -26,7 +26,7 @@ from hadesgw.tree import LEAVES, Parts, PathTable, build_tree, check_tree
 from tests.wire.answers import Answer
 from tests.wire.door import Door
 
-OPEN = {"/healthz", "/readyz"}
+OPEN = {"/healthz", "/readyz", "/"}
 """Who may be asked by anybody. A path is put here, or below, by a person who has thought about it."""
 GUARDED = {"/v1": Role.USER, "/api/ticket": Role.USER, "/metrics": Role.OBSERVER, "/admin": Role.ADMIN}
 """All others, with the least role that opens them."""
@@ -37,6 +37,7 @@ ROUTES_BELOW = {
     "metrics": [],
     "health": [],
     "readiness": [],
+    "webclient": ["/index.html", "/ui/config.json", "/ui/build.json"],
 }
 """What a leaf answers below its path."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -160,7 +161,20 @@ class EveryRouteTests(SynchronousTestCase):
 
     def test_the_open_ones(self) -> None:
         """They need no credential, tell nothing of the model's or its clients', and change nothing."""
-        for path in OPEN - {"/readyz"}:  # which asks the model server
+        for path in ("/healthz", "/ui/config.json", "/ui/build.json"):  # and /readyz, which asks the model server
             self.assertEqual(self._ask("GET", path, "").status, 200)
+        for path in ("/healthz", "/readyz", "/", "/ui/config.json", "/ui/build.json"):
             for method in ("POST", "PUT", "PATCH", "DELETE"):
                 self.assertEqual(self._ask(method, path, "").status, 405)
+
+    def test_what_the_page_learns_is_no_secret(self) -> None:
+        """Not where the model server or the clients' file is, not who the clients are."""
+        told = self._ask("GET", "/ui/config.json", "").body.decode()
+        for word in ("/run/", "clients.toml", "socket", "sha256", "expired", "suspended", "admin"):
+            self.assertNotIn(word, told)
+
+    def test_the_page_stands_for_no_other_path(self) -> None:
+        """What is not there is not found, below the API's paths as anywhere."""
+        for path in ("/v1beta", "/api", "/api/nothing", "/nothing", "/v1x/models"):
+            answer = self._ask("GET", path, "")
+            self.assertEqual((answer.status, answer.one(b"content-type")), (404, b"application/json"), path)

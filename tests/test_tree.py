@@ -85,6 +85,7 @@ class CheckTests(SynchronousTestCase):
     def test_unreachable(self) -> None:
         """A proxy where none of its routes lies could never be reached."""
         self.assertIn("can be reached", self._refused('"/api" = ["guard", "proxy"]'))
+        self.assertIn('such as "/"', self._refused('"/client" = ["webclient"]'))
 
     def test_good(self) -> None:
         """The built-in tree passes, and so does a proxy at the root."""

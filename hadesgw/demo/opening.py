@@ -106,7 +106,10 @@ class Opening:
             context_tokens=self._cast.context_tokens,
         )
         self.config = msgspec.structs.replace(
-            config, upstream=(upstream,), log=msgspec.structs.replace(config.log, format="text")
+            config,
+            upstream=(upstream,),
+            webclient=msgspec.structs.replace(config.webclient, default_model=""),
+            log=msgspec.structs.replace(config.log, format="text"),
         )
         directory = parse_clients(entry(CLIENT, self._token, [Role.ADMIN], None), "the demo's client")
         self.clients = ClientStore(directory, None)
