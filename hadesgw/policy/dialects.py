@@ -1,7 +1,8 @@
-"""How a refusal is said: the error forms of the three protocols that pass through the door.
+"""How a refusal is said: the error forms of the three protocols that pass through the door, and of our own sessions.
 
 OpenAI's chat form is also vLLM's and the default; the Responses API has the same body but its own event in a stream;
 Anthropic's Messages has both its own. A client library raises its proper exception only when it hears its own dialect.
+Coding sessions answer everything, errors too, with `status` and `message`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Dialect(enum.Enum):
     OPENAI = "openai"
     RESPONSES = "responses"
     ANTHROPIC = "anthropic"
+    SESSIONS = "sessions"
 
 
 def dialect_of(path: bytes) -> Dialect:
@@ -27,6 +29,8 @@ def dialect_of(path: bytes) -> Dialect:
         return Dialect.RESPONSES
     if path == b"/v1/messages" or path.startswith(b"/v1/messages/"):
         return Dialect.ANTHROPIC
+    if path.startswith((b"/api/codex/", b"/ws/codex/")) or path in (b"/api/codex", b"/ws/codex"):
+        return Dialect.SESSIONS
     return Dialect.OPENAI
 
 
@@ -79,6 +83,8 @@ def error_body(refusal: Refusal, dialect: Dialect) -> bytes:
         return refusal.body
     if dialect is Dialect.ANTHROPIC:
         return msgspec.json.encode(_anthropic_error(refusal))
+    if dialect is Dialect.SESSIONS:
+        return msgspec.json.encode({"status": "error", "message": refusal.message, "code": refusal.code})
     return msgspec.json.encode({"error": _openai_error(refusal)})
 
 
@@ -99,4 +105,6 @@ def error_event(refusal: Refusal, dialect: Dialect) -> bytes:
             },
         }
         return b"event: response.failed\ndata: " + msgspec.json.encode(event) + b"\n\n"
+    if dialect is Dialect.SESSIONS:  # as everything that a session tells
+        return b"data: " + msgspec.json.encode({"type": "error", "content": refusal.message}) + b"\n\n"
     return b"data: " + msgspec.json.encode({"error": _openai_error(refusal)}) + b"\n\n"

@@ -114,6 +114,12 @@ WRONG_CREDENTIAL = Refusal(
 EXPIRED_CREDENTIAL = Refusal(
     status=401, reason="expired_credential", code="expired_api_key", message="The API key has expired."
 )
+BAD_TICKET = Refusal(
+    status=401,
+    reason="bad_ticket",
+    code="invalid_ticket",
+    message="The ticket is not good: it is spent, older than 30 seconds, or of another page. Ask for a new one.",
+)
 SUSPENDED_CLIENT = Refusal(
     status=403, reason="suspended_client", code="client_suspended", message="This client is suspended."
 )
@@ -123,6 +129,33 @@ ROLE_TOO_LOW = Refusal(
 
 UNKNOWN_CLIENT = Refusal(
     status=404, reason="unknown_client", code="client_not_found", message="There is no client of this name."
+)
+
+# -- WebSockets (RFC 6455 4.2) -----------------------------------------------------------------------------------------
+UPGRADE_REQUIRED = Refusal(
+    status=426,
+    reason="upgrade_required",
+    code="upgrade_required",
+    message="This path speaks WebSocket: ask for it with Upgrade: websocket and Connection: Upgrade.",
+)
+WEBSOCKET_VERSION = Refusal(
+    status=426,
+    reason="websocket_version",
+    code="upgrade_required",
+    message="Only version 13 of the WebSocket protocol is spoken here.",
+)
+BAD_UPGRADE = Refusal(
+    status=400,
+    reason="bad_upgrade",
+    code="invalid_upgrade",
+    message="The WebSocket handshake is not well formed.",
+)
+TOO_MANY_SOCKETS = Refusal(
+    status=429,
+    reason="too_many_sockets",
+    code="concurrency_limit_exceeded",
+    message="This client has as many WebSockets and event streams open as it may.",
+    retry_after=1,
 )
 
 # -- How much: `Retry-After` is worked out for each, what stands here is the least ------------------------------------

@@ -28,19 +28,29 @@ _SEPARATOR = re.compile(rb"[ \t]*,[ \t]*")
 
 
 def offered_ticket(values: Sequence[bytes]) -> str | None:
-    """The ticket a WebSocket handshake offers.
+    """The ticket a WebSocket handshake offers, or None if it offers none.
 
-    None unless both our protocol and exactly one ticket are offered, in a well-formed list (RFC 6455 4.1).
+    An empty text, which opens nothing, if there is one but the list is not well formed (RFC 6455 4.1), does not offer
+    our protocol, or has more than one: a ticket that fails must not be taken for none.
 
     :param values: the values of all `Sec-WebSocket-Protocol` fields.
     """
-    if not values or not all(map(_OFFERS.fullmatch, values)):
+    if not any(TICKET_PREFIX in value for value in values):
         return None
+    if not all(map(_OFFERS.fullmatch, values)):
+        return ""
     offers = [offer for value in values for offer in _SEPARATOR.split(value)]
     tickets = [offer.removeprefix(TICKET_PREFIX) for offer in offers if offer.startswith(TICKET_PREFIX)]
-    if PROTOCOL not in offers or len(tickets) != 1:
+    if not tickets:
         return None
-    return tickets[0].decode("ascii")
+    return tickets[0].decode("ascii") if PROTOCOL in offers and len(tickets) == 1 else ""
+
+
+def offers_protocol(values: Sequence[bytes]) -> bool | None:
+    """Whether a handshake offers our subprotocol; None if its list is not well formed. Arguments as above."""
+    if not all(map(_OFFERS.fullmatch, values)):
+        return None
+    return any(offer == PROTOCOL for value in values for offer in _SEPARATOR.split(value))
 
 
 class _Ticket(NamedTuple):

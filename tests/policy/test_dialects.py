@@ -20,7 +20,7 @@ def refusal(status: int) -> Refusal:
 class DialectTests(SynchronousTestCase):
     """`dialect_of` tells the protocol by the path."""
 
-    def test_paths_of_the_two_newer_protocols_are_theirs(self) -> None:
+    def test_paths_of_the_newer_protocols_are_theirs(self) -> None:
         """And whatever is below them; everything else speaks OpenAI's chat form."""
         table = {
             b"/v1/responses": Dialect.RESPONSES,
@@ -32,6 +32,12 @@ class DialectTests(SynchronousTestCase):
             b"/v1/messagesx": Dialect.OPENAI,
             b"/V1/messages": Dialect.OPENAI,
             b"/v1/%6dessages": Dialect.OPENAI,
+            b"/api/codex": Dialect.SESSIONS,
+            b"/api/codex/input": Dialect.SESSIONS,
+            b"/ws/codex": Dialect.SESSIONS,
+            b"/ws/codex/": Dialect.SESSIONS,
+            b"/api/codexx": Dialect.OPENAI,
+            b"/api/ticket": Dialect.OPENAI,
             b"/": Dialect.OPENAI,
             b"": Dialect.OPENAI,
         }
@@ -52,6 +58,11 @@ class BodyTests(SynchronousTestCase):
         """A typed object around the error, which has no code."""
         expected = {"type": "error", "error": {"type": "not_found_error", "message": "A sentence."}}
         self.assertEqual(msgspec.json.decode(error_body(refusal(404), Dialect.ANTHROPIC)), expected)
+
+    def test_sessions_say_it_as_they_say_everything(self) -> None:
+        """With `status` and `message`, as the integration guide's clients read them, and the code."""
+        expected = {"status": "error", "message": "A sentence.", "code": "a_code"}
+        self.assertEqual(msgspec.json.decode(error_body(refusal(404), Dialect.SESSIONS)), expected)
 
     def test_the_type_follows_the_status(self) -> None:
         """By each vendor's table; an unlisted client error is an invalid request, an unlisted fault the server's."""
@@ -86,7 +97,8 @@ class BodyTests(SynchronousTestCase):
             for dialect in Dialect:
                 said = msgspec.json.decode(error_body(entry, dialect))
                 if entry.body is None:
-                    self.assertEqual(said["error"]["message"], entry.message)
+                    error = said if dialect is Dialect.SESSIONS else said["error"]
+                    self.assertEqual(error["message"], entry.message)
 
 
 class EventTests(SynchronousTestCase):
@@ -102,6 +114,7 @@ class EventTests(SynchronousTestCase):
             Dialect.OPENAI: (None, {"error": error}),
             Dialect.RESPONSES: (b"response.failed", {"type": "response.failed", "response": response}),
             Dialect.ANTHROPIC: (b"error", typed),
+            Dialect.SESSIONS: (None, {"type": "error", "content": "A sentence."}),
         }
         for dialect, (name, data) in table.items():
             lines = error_event(refusal(502), dialect).split(b"\n")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw.policy.credentials import Client, Role
-from hadesgw.policy.tickets import LIFETIME_SECONDS, MOST_PER_CLIENT, TicketStore, offered_ticket
+from hadesgw.policy.tickets import LIFETIME_SECONDS, MOST_PER_CLIENT, TicketStore, offered_ticket, offers_protocol
 
 PAGE = b"http://localhost:3000"
 
@@ -129,13 +129,16 @@ class OfferedTicketTests(SynchronousTestCase):
         for values in cases:
             self.assertEqual(offered_ticket(values), "abc", values)
 
-    def test_not_offered(self) -> None:
-        """Without our protocol, without a ticket, with two, or in a list that is none."""
+    def test_none(self) -> None:
+        """A handshake that shows no ticket offers none, however its list looks."""
+        for values in ([], [b""], [b"hades.v1"], [b"graphql"], [b"hades v1"], [b"xhades.ticket.abc"]):
+            self.assertIsNone(offered_ticket(values), values)
+
+    def test_not_good(self) -> None:
+        """One without our protocol, two of them, or one in a list that is none: an empty one, which opens nothing."""
         cases: Sequence[Sequence[bytes]] = (
-            [],
-            [b""],
-            [b"hades.v1"],
             [b"hades.ticket.abc"],
+            [b"hades.ticket."],
             [b"hades.v2, hades.ticket.abc"],
             [b"hades.v1, hades.ticket.abc, hades.ticket.def"],
             [b"hades.v1, hades.ticket.abc", b"hades.ticket.abc"],
@@ -146,4 +149,19 @@ class OfferedTicketTests(SynchronousTestCase):
             [b"hades.v1, hades.ticket.ab\xff"],
         )
         for values in cases:
-            self.assertIsNone(offered_ticket(values), values)
+            self.assertEqual(offered_ticket(values), "", values)
+
+    def test_protocol(self) -> None:
+        """Ours is offered, or is not, or nobody can tell because the list is none."""
+        table: Sequence[tuple[Sequence[bytes], bool | None]] = (
+            ([b"hades.v1"], True),
+            ([b"chat,hades.v1", b"hades.ticket.abc"], True),
+            ([b"chat"], False),
+            ([b"HADES.V1"], False),
+            ([], False),
+            ([b""], None),
+            ([b"hades.v1,"], None),
+            ([b"hades.v1", b"chat chat"], None),
+        )
+        for values, offered in table:
+            self.assertIs(offers_protocol(values), offered, values)
