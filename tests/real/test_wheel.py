@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
@@ -17,12 +19,17 @@ from tools.pure import PROJECT
 
 RUN_SECONDS = 60.0
 """The longest that one program may take on a busy machine; each takes about a second."""
+BUILD_SECONDS = 600.0
+"""The longest that making a package may take where the web client has to be built first."""
 
 TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
 
 
 def run(
-    command: list[str | Path], folder: Path, environment: dict[str, str] | None = None
+    command: list[str | Path],
+    folder: Path,
+    environment: dict[str, str] | None = None,
+    seconds: float = RUN_SECONDS,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program in `folder`, to its end."""
     return subprocess.run(
@@ -32,7 +39,7 @@ def run(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=RUN_SECONDS,
+        timeout=seconds,
         check=False,
     )
 
@@ -58,9 +65,15 @@ class WheelTests(SynchronousTestCase):
             raise SkipTest("hatchling is not installed (requirements/build.lock)")
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
-        done = run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", self.folder], PROJECT)
+        self.wheel = self.build("wheel", "*.whl")
+
+    def build(self, target: str, pattern: str) -> Path:
+        """Make a package of this tree."""
+        command: list[str | Path] = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", self.folder]
+        done = run(command, PROJECT, seconds=BUILD_SECONDS)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        (self.wheel,) = self.folder.glob("*.whl")
+        (package,) = self.folder.glob(pattern)
+        return package
 
     def install(self) -> Path:
         """Unpack the wheel as pip does; the result is the only copy of ours on the path of :meth:`twistd`."""
@@ -89,6 +102,22 @@ class WheelTests(SynchronousTestCase):
         modules = {str(path.relative_to(PROJECT)) for path in (PROJECT / "hadesgw").rglob("*.py")}
         self.assertEqual({name for name in ours if name.endswith(".py")}, modules)
         self.assertIn("hadesgw/py.typed", ours)
+
+    def test_wheel_and_source_package_carry_the_web_client(self) -> None:
+        """Built, with all that the page refers to; the source package also has what it is built from."""
+        built = PROJECT / "hadesgw" / "webclient_dist"
+        if not (built / "index.html").is_file():
+            raise SkipTest("the web client is not built, and nothing here can build it (Debian packages nodejs, npm)")
+        files = {str(path.relative_to(PROJECT)) for path in built.rglob("*") if path.is_file()}
+        with ZipFile(self.wheel) as wheel:
+            self.assertEqual({name for name in wheel.namelist() if "/webclient_dist/" in name}, files)
+            page = wheel.read("hadesgw/webclient_dist/index.html").decode()
+        referred = {f"hadesgw/webclient_dist/{name}" for name in re.findall(r'(?:src|href)="\./([^"]+)"', page)}
+        self.assertTrue(referred and referred <= files, referred - files)
+        with tarfile.open(self.build("sdist", "*.tar.gz")) as source:
+            names = {name.partition("/")[2] for name in source.getnames()}
+        self.assertLessEqual(files | {"webclient/package-lock.json", "tools/webclient_build.py"}, names)
+        self.assertEqual([name for name in names if "node_modules" in name], [])
 
     def test_twistd_knows_the_service_where_nothing_can_be_written(self) -> None:
         """In read-only packages Twisted cannot keep its cache of plugins, works without, and is quiet about it."""
