@@ -10,10 +10,12 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:  # the session's state machine, which knows no reactor, takes the events from here
+    from twisted.internet.defer import Deferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,7 @@ class IEngine(Interface):
     """A way of doing coding work."""
 
     name = Attribute("Its name in the configuration (str).")
+    claims = Attribute("Slash commands it takes itself, in place of the session's, without the slash (frozenset[str]).")
 
     def obstacle() -> str | None:
         """Why no agent can be started here, as one line that says what to do about it; None when one can."""
