@@ -117,7 +117,8 @@ class Opening:
     def service(self, reactor: Any, gateway: IServing) -> Service:
         """Runs the model, and prints how to use it once both it and the gateway serve."""
         model = self._cast.process(reactor, Path(self.config.upstream[0].socket))
-        return _Demo(reactor, model, gateway, self._folder, lambda url: _invitation(url, self._token, self._cast))
+        page = "webclient" in self.config.tree.get("/", ())
+        return _Demo(reactor, model, gateway, self._folder, lambda url: _invitation(url, self._token, self._cast, page))
 
 
 class _Demo(Service):
@@ -159,12 +160,14 @@ class _Demo(Service):
                 return
 
 
-def _invitation(url: str, token: str, cast: _Cast) -> str:
+def _invitation(url: str, token: str, cast: _Cast, page: bool) -> str:
+    # The key is in the fragment, which browsers send to nobody; the page takes it and cleans the address.
+    page_line = f"  page  {url}/#key={token}\n" if page else ""
     body = f'{{"model":"{cast.model}","stream":true,"messages":[{{"role":"user","content":"Say hello"}}]}}'
     return f"""
 hadesgw serves {cast.introduction}
 
-  URL   {url}/v1
+{page_line}  URL   {url}/v1
   key   {token}
 
 Paste this:

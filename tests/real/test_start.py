@@ -168,7 +168,7 @@ class StartTests(SynchronousTestCase):
         self.assertIn("1 client(s)", done.stdout)
 
     def test_demo(self) -> None:
-        """`--demo` prints a URL, a key and a curl line that streams tokens; it leaves no process and no folder."""
+        """`--demo` prints a page, a key and a curl line that streams tokens; it leaves no process and no folder."""
         log = self.folder / "demo.log"
         self.environment["TMPDIR"] = str(self.folder)
         self._write("demo.toml", _CONFIG)
@@ -176,6 +176,8 @@ class StartTests(SynchronousTestCase):
         child = processes.start([*command, "--config", "demo.toml"], log, self.environment, self.folder)
         self.addCleanup(processes.end, child, 5)
         line = wait_for(lambda: re.search(r"^curl .*$", log.read_text(), re.M), "the curl line is printed", 30)[0]
+        said = r"  page  http://(\S+)/#key=(\S+)\n  URL   http://\1/v1\n  key   \2\n"
+        self.assertRegex(log.read_text(), said)
         done = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         events = done.stdout.split("\n\n")
