@@ -26,13 +26,13 @@ export HADESGW_CACHE ?= $(HOME)/.cache/hadesgw
 # ---- run it ------------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: .venv/run.stamp webclient  ## a gateway with a rehearsal model behind it: prints a URL, a key, a curl line
+demo: .venv/run.stamp webclient  ## a gateway with a rehearsal model behind it: prints a page, a key, a curl line
 	@exec $(BIN)/twistd -n --pidfile= hadesgw --demo
 
 # ---- check it ----------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint types own-coverage trial pytest  ## everything below but the slow real programs
+test: lint types own-coverage webclient-test trial pytest  ## everything below but the slow real programs
 
 .PHONY: lint
 lint: .venv/lint.stamp  ## ruff, secrets, news fragments
@@ -84,22 +84,41 @@ soak: .venv/test.stamp debian | build  ## all tests again and again for MINUTES=
 	    HYPOTHESIS_PROFILE=search $(TRIAL) --random=0 --temp-directory=build/trial-soak tests; done
 
 # ---- the web client ----------------------------------------------------------------------------------------------
-# Built when its sources are here; wheel and gateway carry on without.
+# A source package brings it built, and perhaps without its sources.
 
-.PHONY: webclient webclient-dev
-ifneq ($(wildcard webclient/package.json),)
-webclient: hadesgw/webclient_dist/index.html
-webclient-dev: webclient/node_modules/.package-lock.json  ## the web client with live reload
-	npm --prefix webclient run dev
-hadesgw/webclient_dist/index.html: webclient/node_modules/.package-lock.json $(shell find webclient/src -type f)
-	npm --prefix webclient run build
-webclient/node_modules/.package-lock.json: webclient/package-lock.json
-	npm --prefix webclient ci --no-audit --no-fund
-else
-webclient: ;
-webclient-dev:
-	@echo "this tree has no webclient/" >&2; exit 1
-endif
+NPM := npm --prefix webclient
+MODULES := webclient/node_modules/.package-lock.json
+DIST := hadesgw/webclient_dist/index.html
+CLIENT_SOURCES := $(shell find webclient/src webclient/public webclient/tools -type f 2>/dev/null) \
+    $(addprefix webclient/,index.html package.json tsconfig.json vite.config.ts) $(wildcard webclient/.env.local)
+export HADESGW_PYTHON ?= $(abspath $(BIN)/python)
+
+.PHONY: webclient
+webclient: $(DIST)  ## the web client, built into hadesgw/webclient_dist
+
+$(MODULES): webclient/package-lock.json
+	@command -v npm >/dev/null || { echo "the web client wants Node 20 with npm" >&2; exit 1; }
+	@echo "installing $< into webclient/node_modules"
+	@$(NPM) ci --silent --no-audit --no-fund
+	@touch $@
+
+$(DIST): $(MODULES) $(CLIENT_SOURCES)
+	@$(NPM) run --silent build
+
+.PHONY: webclient-dev
+webclient-dev: $(MODULES)  ## the web client at http://localhost:3000 with live reload; run a gateway beside it
+	@exec $(NPM) run --silent dev
+
+.PHONY: webclient-test
+webclient-test: $(DIST) .venv/run.stamp debian | build  ## types, unit tests, size, and the browser's walk through every state
+	$(NPM) run --silent check
+	$(NPM) run --silent test
+	$(NPM) run --silent size
+	$(NPM) run --silent e2e
+
+.PHONY: webclient-bench
+webclient-bench: $(DIST) .venv/run.stamp debian | build  ## what the page weighs and how fast it is: a table, and figures in JSON
+	$(NPM) run --silent bench
 
 # ---- the environment ---------------------------------------------------------------------------------------------
 
