@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 import shutil
 import subprocess
 import tomllib
@@ -10,6 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from hadesgw.policy.credentials import ClientsError, mint_token, read_clients
 from tools.pure import PROJECT
 
 UNITS = PROJECT / "deploy" / "systemd"
@@ -89,3 +93,48 @@ class ServiceTests(SynchronousTestCase):
         found = settings(SERVICE, *sorted(UNITS.glob("hadesgw.service.d/*.conf")))
         self.assertEqual(found["RuntimeDirectory"], ["hadesgw"])
         self.assertEqual(found["LoadCredential"], ["clients:/etc/hadesgw/clients.toml"])
+
+
+class VaultTests(SynchronousTestCase):
+    """The template from which a Vault agent writes the clients file."""
+
+    def rendered(self, secrets: dict[str, str]) -> str:
+        """What the agent makes of the template, with these secrets: Go's template language as far as ours uses it."""
+        text = (PROJECT / "deploy" / "vault" / "clients.toml.ctmpl").read_text()
+        text = re.sub(r"\s*\{\{- ", "{{ ", re.sub(r" -\}\}\s*", " }}", text))
+        text = re.sub(r"\{\{ /\*.*?\*/ \}\}", "", text, flags=re.DOTALL)
+        found = re.fullmatch(
+            r'\{\{ with secret "secret/data/hadesgw/clients" \}\}'
+            r"\{\{ range \$name, \$token := \.Data\.data \}\}(.*)\{\{ end \}\}\{\{ end \}\}",
+            text,
+            re.DOTALL,
+        )
+        assert found is not None, text
+        written = ""
+        for name, token in sorted(secrets.items()):
+            digest = hashlib.sha256(token.encode()).hexdigest()
+            entry = found[1].replace("{{ $name }}", name).replace("{{ $token | sha256Hex }}", digest)
+            self.assertNotIn("{{", entry, "the template says something this test cannot render")
+            written += entry
+        return written
+
+    def test_what_the_agent_writes_admits_the_clients(self) -> None:
+        """Each secret's token lets in the client of its name, and is not in the file itself."""
+        tokens = {name: mint_token(os.urandom) for name in ("alice", "robot-2")}
+        file = Path(self.mktemp())
+        file.touch(mode=0o600)
+        file.write_text(self.rendered(tokens))
+        directory = read_clients(str(file), None)
+        for name, token in tokens.items():
+            self.assertNotIn(token, file.read_text())
+            client = directory.named(name)
+            assert client is not None
+            self.assertEqual([each.sha256 for each in client.tokens], [hashlib.sha256(token.encode()).digest()])
+
+    def test_the_agents_own_mode_is_refused_and_ours_is_set(self) -> None:
+        """0644, which an agent uses by itself, would let everybody read the file: the sample says another."""
+        file = Path(self.mktemp())
+        file.touch(mode=0o644)
+        file.write_text(self.rendered({"alice": mint_token(os.urandom)}))
+        self.assertRaises(ClientsError, read_clients, str(file), None)
+        self.assertIn('perms       = "0600"', (PROJECT / "deploy" / "vault" / "agent.hcl").read_text())
