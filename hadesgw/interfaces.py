@@ -138,6 +138,35 @@ class IGatewayRequest(IRequest):
         """
 
 
+class IHeir(Interface):
+    """Takes a connection over from HTTP, after a 101."""
+
+    def received(data: bytes) -> None:
+        """Bytes have come from the client."""
+
+    def drain() -> None:
+        """The gateway is stopping: end soon."""
+
+
+class ISocketUser(Interface):
+    """Uses one WebSocket. What it raises ends the socket."""
+
+    def opened(socket: Any) -> None:
+        """The socket is open.
+
+        :param socket: a :class:`hadesgw.http.websocket.WebSocket`.
+        """
+
+    def received(text: str) -> None:
+        """The client has sent a message."""
+
+    def resumed() -> None:
+        """The client has taken everything that was sent: more may be sent now."""
+
+    def closed() -> None:
+        """There is no socket any more, whoever ended it. Nothing else is called after this."""
+
+
 class ISiteObserver(Interface):
     """Told by the site what no resource can see."""
 

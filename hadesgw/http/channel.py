@@ -33,6 +33,7 @@ from hadesgw.http.body import RequestBody
 from hadesgw.http.deadline import Deadline
 from hadesgw.http.framing import RequestHead
 from hadesgw.http.transport import eager_writer, read_plainly
+from hadesgw.interfaces import IHeir
 from hadesgw.policy import refusals
 from hadesgw.policy.correlation import Correlation
 from hadesgw.policy.credentials import ClientCertificate
@@ -79,6 +80,7 @@ class Channel(Protocol):
         self._advancing = False
         self._broken = False  # what the client sends can no longer be told apart: nothing more is taken
         self._lingering = False
+        self._heir: IHeir | None = None  # who takes what the client sends, since it is not HTTP any more
         self._persistent = True
         self._deadline = Deadline(site.clock, self._too_late)
 
@@ -108,6 +110,9 @@ class Channel(Protocol):
         """Take bytes from the client."""
         if self._lingering or self._broken:
             return
+        if self._heir is not None:
+            self._heir.received(data)
+            return
         self._unread = self._unread + data if self._unread else data
         if not self._advancing:
             self._advance()
@@ -120,7 +125,7 @@ class Channel(Protocol):
         self.site.closed(self)
         self._unread = b""
         request, body, producer = self._request, self._body, self._producer
-        self._request = self._producer = None
+        self._request = self._producer = self._heir = None
         if request is not None:
             request.connectionLost(reason)
         if producer is not None:
@@ -335,7 +340,9 @@ class Channel(Protocol):
     def drain(self) -> None:
         """The gateway is stopping: end after the request in flight, at once if there is none."""
         self._persistent = False
-        if self._request is None and not self._lingering:
+        if self._heir is not None:
+            self._heir.drain()
+        elif self._request is None and not self._lingering:
             self._hang_up()
 
     def interrupt(self, refusal: Refusal) -> None:
@@ -414,12 +421,27 @@ class Channel(Protocol):
         lines.append(b"%b: %b" % (correlator.request_name, correlation.request_id))
         lines.append(b"%b: %b" % (correlator.session_name, correlation.session_id))
         self._persistent = self.persistent  # what is said here binds
-        if not self._persistent:
+        if status == 101:
+            lines.append(b"Connection: Upgrade")
+        elif not self._persistent:
             lines.append(b"Connection: close")
         elif self._head is not None and self._head.minor == 0:
             lines.append(b"Connection: keep-alive")
         lines.append(b"\r\n")
         return b"\r\n".join(lines)
+
+    def switch_protocols(self, heir: IHeir) -> None:
+        """The 101 has been written: no HTTP follows. The request stays in flight until `heir` finishes it."""
+        self._heir = heir
+        self._persistent = False
+
+    def hand_over(self) -> None:
+        """Give the heir what the client has sent already, and from now on everything as it comes."""
+        assert self._heir is not None
+        self._resume_reading()
+        early, self._unread = self._unread, b""
+        if early:
+            self._heir.received(early)
 
     def writeSequence(self, pieces: list[bytes]) -> None:
         """Write several pieces as one."""
@@ -429,7 +451,8 @@ class Channel(Protocol):
         """`request` has been answered."""
         assert self._body is not None
         may_follow = self.persistent
-        sends_more = self._unread or self._paused or not self._body.complete
+        sends_more = self._unread or self._paused or not self._body.complete or self._heir is not None
+        self._heir = None
         self._body.release()
         self._request = self._body = self._head = None
         self._head_begun = self._forgiven = False
@@ -533,6 +556,8 @@ class HalfClosingChannel(Channel):
         self._persistent = False
         if self._request is None or (self._body is not None and not self._body.complete):
             self.transport.loseConnection()
+        elif self._heir is not None:
+            self.abort()  # there is no answer to wait for: a WebSocket ends by its close frames
 
     def writeConnectionLost(self) -> None:
         """Our half is closed: the client swallows what is left."""

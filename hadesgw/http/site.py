@@ -22,7 +22,7 @@ from hadesgw.config import Timeouts
 from hadesgw.http.body import MemoryShare
 from hadesgw.http.channel import PHRASES, SERVER, Channel, HalfClosingChannel
 from hadesgw.http.framing import AllowedHosts, Fields, HeadLimits, RequestHead
-from hadesgw.interfaces import IGatewayRequest, ISiteObserver, Record
+from hadesgw.interfaces import IGatewayRequest, IHeir, ISiteObserver, Record
 from hadesgw.policy import refusals
 from hadesgw.policy.correlation import Correlation, Correlator
 from hadesgw.policy.credentials import ClientCertificate
@@ -240,6 +240,18 @@ class Request(server.Request):
 
     # -- Writing -------------------------------------------------------------------------------------------------------
 
+    def switch_protocols(self, fields: Fields, heir: IHeir) -> None:
+        """Answer 101 (RFC 9110 15.2.2); the connection is `heir`'s from then on, the request in flight until it ends.
+
+        :param fields: of the answer, but for `Connection`.
+        """
+        assert self.channel is not None
+        self.setResponseCode(101, PHRASES[101])
+        for name, value in fields:
+            self.setHeader(name, value)
+        self.channel.write(self._begin(self.channel))
+        self.channel.switch_protocols(heir)
+
     def write(self, data: bytes) -> None:
         """Send `data` as part of the answer's body, behind the head if that has not been sent."""
         if self.finished:
@@ -263,7 +275,7 @@ class Request(server.Request):
         self.startedWriting = 1
         site = channel.site
         self.record.first_byte = site.clock.seconds()
-        self._bodiless = self.method == b"HEAD" or self.code in NO_BODY_CODES
+        self._bodiless = self.method == b"HEAD" or self.code in NO_BODY_CODES or self.code == 101
         fields = [(name.lower(), value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values]
         fields += self.relayed
         if self.etag is not None:
