@@ -119,7 +119,7 @@ class Reverted:
 class Desk:
     """The workspace of one session."""
 
-    def list(self, path: str) -> Deferred[Listing]:
+    def listing(self, path: str) -> Deferred[Listing]:
         """What is in a folder; `""` is the workspace itself."""
         raise NotImplementedError
 

@@ -21,7 +21,7 @@ from hadesgw.sessions.messages import Message
 class ISessionObserver(Interface):
     """Watches a session: a socket, or an event stream."""
 
-    def told(message: Message) -> None:
+    def told(message: Message) -> None:  # noqa: N805 - an interface's
         """The session tells this. What a slow observer misses it can have again by :meth:`Subscription.replay`."""
 
     def ended() -> None:
