@@ -119,6 +119,10 @@ class IGatewayRequest(IRequest):
     def discard_body() -> None:
         """Keep nothing of the body, neither of what has come nor of what comes: the request is going to be refused."""
 
+    on_drain = Attribute(
+        "Called with nothing when the gateway begins to stop; set by whoever makes an answer without an end; or None."
+    )
+
     on_late = Attribute("Called with nothing when the time given to :meth:`watch` is over; or None.")
 
     def watch(seconds: float) -> None:
@@ -143,9 +147,6 @@ class IHeir(Interface):
 
     def received(data: bytes) -> None:
         """Bytes have come from the client."""
-
-    def drain() -> None:
-        """The gateway is stopping: end soon."""
 
 
 class ISocketUser(Interface):

@@ -340,8 +340,8 @@ class Channel(Protocol):
     def drain(self) -> None:
         """The gateway is stopping: end after the request in flight, at once if there is none."""
         self._persistent = False
-        if self._heir is not None:
-            self._heir.drain()
+        if self._request is not None and self._request.on_drain is not None:
+            self._request.on_drain()
         elif self._request is None and not self._lingering:
             self._hang_up()
 

@@ -47,6 +47,7 @@ class Request(server.Request):
     channel: Channel | None = None  # type: ignore[assignment]
     _headers: Headers | None = None
     on_interrupt: Callable[[Refusal], None] | None = None
+    on_drain: Callable[[], None] | None = None
     on_late: Callable[[], None] | None = None
     on_tokens: Callable[[int], bool] | None = None
     body: bytes | None = None

@@ -101,6 +101,7 @@ class WebSocket:
         request = self._request
         request.record.stream = True
         request.on_interrupt = self._interrupted
+        request.on_drain = self._drained
         request.on_late = self._late
         request.at_end(self._lost)
         request.switch_protocols(fields, self)
@@ -279,8 +280,8 @@ class WebSocket:
 
     # -- Ends ----------------------------------------------------------------------------------------------------------
 
-    def drain(self) -> None:
-        """See :meth:`IHeir.drain`."""
+    def _drained(self) -> None:
+        """The gateway is stopping, and has sessions enough to wait for without their sockets."""
         self.close(closures.GOING_AWAY)
 
     def _interrupted(self, refusal: Refusal) -> None:
@@ -290,7 +291,7 @@ class WebSocket:
         """Both have said all they will: end the request, and with it the connection."""
         self._state = _State.ENDED
         request = self._request
-        request.on_interrupt = request.on_late = None
+        request.on_interrupt = request.on_drain = request.on_late = None
         request.unregisterProducer()
         request.finish()
 
