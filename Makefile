@@ -90,7 +90,7 @@ NPM := npm --prefix webclient
 MODULES := webclient/node_modules/.package-lock.json
 DIST := hadesgw/webclient_dist/index.html
 CLIENT_SOURCES := $(shell find webclient/src webclient/public webclient/tools -type f 2>/dev/null) \
-    $(addprefix webclient/,index.html package.json tsconfig.json vite.config.ts) $(wildcard webclient/.env.local)
+    $(addprefix webclient/,index.html package.json tsconfig.json vite.config.ts)
 export HADESGW_PYTHON ?= $(abspath $(BIN)/python)
 
 .PHONY: webclient
@@ -108,6 +108,10 @@ $(DIST): $(MODULES) $(CLIENT_SOURCES)
 .PHONY: webclient-dev
 webclient-dev: $(MODULES)  ## the web client at http://localhost:3000 with live reload; run a gateway beside it
 	@exec $(NPM) run --silent dev
+
+.PHONY: webclient-static
+webclient-static: $(DIST) | build  ## the web client for any host, told where its gateway is by webclient/.env.local
+	@node webclient/tools/static.mjs build/webclient/static
 
 .PHONY: webclient-test
 webclient-test: $(DIST) .venv/run.stamp debian | build  ## types, unit tests, size, and the browser's walk through every state
