@@ -125,8 +125,12 @@ def _cors(parts: Parts, path: str, inner: IResource) -> IResource:
 
 
 def _guard(parts: Parts, path: str, inner: IResource) -> IResource:
-    role = _ROLES.get(parts.config.tree[path][-1], Role.USER)
-    return Guard(inner, parts.clients, role, parts.wall, parts.meters, parts.penalties)
+    leaf = parts.config.tree[path][-1]
+    tickets = parts.tickets if leaf == "codex-socket" else None
+    role = _ROLES.get(leaf, Role.USER)
+    return Guard(
+        inner, parts.clients, role, parts.wall, parts.meters, parts.penalties, tickets, parts.clock.seconds
+    )
 
 
 def _limiter(parts: Parts, path: str, inner: IResource) -> IResource:

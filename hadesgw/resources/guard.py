@@ -10,8 +10,9 @@ from twisted.web.resource import IResource
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IGuardObserver
 from hadesgw.policy import refusals
-from hadesgw.policy.credentials import Admitted, ClientStore, Role, parse_authorization
+from hadesgw.policy.credentials import Admitted, Client, ClientStore, Role, parse_authorization
 from hadesgw.policy.refusals import Refusal
+from hadesgw.policy.tickets import TicketStore, offered_ticket
 from hadesgw.resources.layer import Layer
 from hadesgw.resources.penalties import Penalties
 
@@ -32,6 +33,8 @@ class Guard(Layer):
     :param wall: seconds since the epoch.
     :param observer: told of every refused credential.
     :param penalties: makes whoever fails again and again wait for the answer.
+    :param tickets: what a WebSocket may show in place of a credential; None where there is no WebSocket.
+    :param clock: monotonic seconds, by which tickets expire.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class Guard(Layer):
         wall: Callable[[], float],
         observer: IGuardObserver,
         penalties: Penalties,
+        tickets: TicketStore | None,
+        clock: Callable[[], float],
     ) -> None:
         Layer.__init__(self, inner)
         self._clients = clients
@@ -49,18 +54,39 @@ class Guard(Layer):
         self._wall = wall
         self._observer = observer
         self._penalties = penalties
+        self._tickets = tickets
+        self._clock = clock
 
     def render(self, request: Request) -> bytes | int:
         """Admit, or refuse before anything of the body is read."""
         values = request.head.values
+        if self._tickets is not None:
+            ticket = offered_ticket(values(b"sec-websocket-protocol"))
+            if ticket is not None:
+                return self._redeem(self._tickets, ticket, request)
         credential = parse_authorization(values(b"authorization"), values(b"x-api-key"))
         verdict = self._clients.identify(credential, datetime.fromtimestamp(self._wall(), UTC), request.certificate)
         if not isinstance(verdict, Admitted):
             self._observer.credential_refused(verdict.reason)
             refusal = _REFUSALS.get(verdict.reason, refusals.WRONG_CREDENTIAL)
             return self._penalties.refuse(request, refusal, _CHALLENGE if refusal.status == 401 else ())
-        request.record.client = verdict.client.name
-        if not verdict.client.may(self._role):
+        return self._admit(verdict.client, request)
+
+    def _redeem(self, tickets: TicketStore, ticket: str, request: Request) -> bytes | int:
+        """Admit by a ticket. Whoever shows one has no other credential: two could be of two clients."""
+        index = request.head.index
+        if b"authorization" in index or b"x-api-key" in index:
+            self._observer.credential_refused("malformed")
+            return self._penalties.refuse(request, refusals.BAD_CREDENTIAL, ())
+        client = tickets.redeem(ticket, index.get(b"origin"), self._clock())
+        if client is None:
+            self._observer.credential_refused("ticket")
+            return self._penalties.refuse(request, refusals.BAD_TICKET, _CHALLENGE)
+        return self._admit(client, request)
+
+    def _admit(self, client: Client, request: Request) -> bytes | int:
+        request.record.client = client.name
+        if not client.may(self._role):
             self._observer.credential_refused("role")
             return request.refuse(refusals.ROLE_TOO_LOW)
         return self.pass_on(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +23,8 @@ from hadesgw.policy.credentials import (
     Token,
     anonymous_client,
 )
+from hadesgw.policy.origins import Origins
+from hadesgw.policy.tickets import TicketStore
 from hadesgw.resources.guard import Guard
 from hadesgw.resources.penalties import Penalties
 from tests.resources.test_penalties import Lines
@@ -49,6 +52,8 @@ class _Notes:
 class GuardTests(SynchronousTestCase):
     """Each credential, and its answer."""
 
+    now = 0.0
+
     def setUp(self) -> None:
         self.notes = _Notes()
         verifyObject(IGuardObserver, self.notes)
@@ -63,7 +68,9 @@ class GuardTests(SynchronousTestCase):
         return caller.answer(b"GET")
 
     def _guard(self, leaf: Leaf, store: ClientStore, role: Role = Role.USER) -> Guard:
-        return Guard(leaf, store, role, _NOW.timestamp, self.notes, Penalties(Clock(), Lines()))
+        self.tickets = TicketStore(store.standing, random.Random(7).randbytes)
+        penalties = Penalties(Clock(), Lines())
+        return Guard(leaf, store, role, _NOW.timestamp, self.notes, penalties, self.tickets, lambda: self.now)
 
     def _store(self, *clients: Client) -> ClientStore:
         return ClientStore(ClientDirectory(clients or (_client(),)), None)
@@ -127,6 +134,64 @@ class GuardTests(SynchronousTestCase):
         """A token under another's name is nobody's."""
         basic = b64encode(f"bob:{_TOKEN}".encode())
         self.assertEqual(self._ask(self._store(), b"Authorization: Basic %b\r\n" % basic).status, 401)
+
+    def _show(self, guard: Guard, ticket: str, fields: bytes = b"", protocol: bytes = b"hades.v1") -> Answer:
+        caller = Door(guard, origins=Origins(["http://localhost:3000"])).call()
+        offer = b"Sec-WebSocket-Protocol: %b, hades.ticket.%b\r\n" % (protocol, ticket.encode())
+        caller.send(b"GET /ws/codex HTTP/1.1\r\nHost: localhost\r\n%b%b\r\n" % (offer, fields))
+        return caller.answer(b"GET")
+
+    def test_ticket(self) -> None:
+        """A ticket lets in the client that asked for it: once, in its time, from its page, by our protocol only."""
+        page, other = b"Origin: http://localhost:3000\r\n", b"Origin: http://localhost\r\n"
+        for asked, shown, later, protocol, expected in (
+            (b"http://localhost:3000", page, 29.9, b"hades.v1", (200, b"alice")),
+            (None, b"", 0.0, b"hades.v1", (200, b"alice")),
+            (b"http://localhost:3000", page, 30.0, b"hades.v1", (401, b"invalid_ticket")),
+            (b"http://localhost:3000", other, 0.0, b"hades.v1", (401, b"invalid_ticket")),
+            (b"http://localhost:3000", b"", 0.0, b"hades.v1", (401, b"invalid_ticket")),
+            (None, b"", 0.0, b"graphql", (401, b"invalid_ticket")),
+        ):
+            leaf = Leaf(lambda request: (request.record.client or "").encode())
+            guard = self._guard(leaf, self._store())
+            self.now = 100.0
+            ticket = self.tickets.issue("alice", asked, self.now)
+            self.now += later
+            answer = self._show(guard, ticket, shown, protocol)
+            self.assertEqual(answer.status, expected[0], (asked, shown, later))
+            self.assertIn(expected[1], answer.body)
+            again = self._show(guard, ticket, shown)
+            if protocol == b"hades.v1":  # else it has not been taken for a ticket, and is not spent
+                self.assertEqual((again.status, len(leaf.asked)), (401, int(expected[0] == 200)))
+            self.assertNotIn(ticket.encode(), answer.body + again.body)
+
+    def test_ticket_that_fails_is_not_forgiven(self) -> None:
+        """Not where the anonymous client is, and not beside a credential that is good."""
+        leaf = Leaf(lambda request: b"")
+        store = ClientStore(ClientDirectory((_client(),)), anonymous_client(Role.USER))
+        guard = self._guard(leaf, store)
+        self.assertEqual(self._show(guard, "x" * 32).status, 401)
+        bearer = b"Authorization: Bearer %b\r\n" % _TOKEN.encode()
+        self.assertEqual(self._show(guard, self.tickets.issue("alice", None, 0.0), bearer).status, 400)
+        self.assertEqual((self.notes.refused, leaf.asked), (["ticket", "malformed"], []))
+
+    def test_ticket_of_a_client_who_may_not_come_in(self) -> None:
+        """One that is suspended meanwhile, or whose role is too low for this path."""
+        leaf = Leaf(lambda request: b"")
+        store = self._store(_client(Role.OBSERVER))
+        guard = self._guard(leaf, store)
+        self.assertEqual(self._show(guard, self.tickets.issue("alice", None, 0.0)).status, 403)
+        ticket = self.tickets.issue("alice", None, 0.0)
+        store.suspend("alice")
+        self.assertEqual((self._show(guard, ticket).status, leaf.asked), (401, []))
+
+    def test_no_tickets_where_there_is_no_websocket(self) -> None:
+        """Elsewhere nobody looks for one."""
+        leaf = Leaf(lambda request: b"")
+        penalties = Penalties(Clock(), Lines())
+        guard = Guard(leaf, self._store(), Role.USER, _NOW.timestamp, self.notes, penalties, None, Clock().seconds)
+        self.assertEqual(self._show(guard, "x" * 32).status, 401)
+        self.assertEqual(self.notes.refused, ["missing"])
 
     def test_role(self) -> None:
         """A known client whose role is too low is told so."""

@@ -75,7 +75,7 @@ class PenaltiesTests(SynchronousTestCase):
         clock = self.door.site.clock
         self.penalties = Penalties(clock, self.lines)
         self.leaf = Leaf(lambda request: b"in")
-        guard = Guard(self.leaf, self.store, Role.USER, lambda: 0.0, self.counts, self.penalties)
+        guard = Guard(self.leaf, self.store, Role.USER, lambda: 0.0, self.counts, self.penalties, None, lambda: 0.0)
         self.door.site.resource = Metered(guard, "/v1", clock, self.counts, self.lines, Followers())
 
     def _fail(self, times: int) -> Caller:
@@ -121,7 +121,9 @@ class PenaltiesTests(SynchronousTestCase):
     def test_a_role_too_low_never_waits(self) -> None:
         """Nor does whoever is known and may not: that is no guess."""
         self._fail(20)
-        self.door.site.resource = Guard(self.leaf, self.store, Role.ADMIN, lambda: 0.0, self.counts, self.penalties)
+        self.door.site.resource = Guard(
+            self.leaf, self.store, Role.ADMIN, lambda: 0.0, self.counts, self.penalties, None, lambda: 0.0
+        )
         self.assertEqual(self.door.call().send(RIGHT).answer().status, 403)
 
     def test_departure(self) -> None:
