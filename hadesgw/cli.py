@@ -138,6 +138,10 @@ examples:
   hadesgw token revoke alice                 put a client out
   hadesgw check --config hadesgw.toml        would the gateway start with this configuration?
   hadesgw check --pid 4711                   does that gateway listen as configured, and nowhere else?
+  hadesgw doctor --config hadesgw.toml       look at all a gateway depends on, and say what to do
+  hadesgw status                             where the gateway on this machine listens, since when
+  hadesgw reload                             have it take up changed clients and certificates
+  hadesgw tail --client alice --status 4xx   follow requests while they run
   hadesgw cert --self-signed --name myhost   a certificate to try TLS with
   hadesgw demo                               try it all without a model server
   hadesgw version                            what to name in a report
@@ -173,6 +177,15 @@ def _parser(surroundings: Surroundings) -> _Parser:
         help="a gateway that runs with it: see that it listens there and nowhere else",
     )
     check.set_defaults(command=_run_check)
+
+    for name, summary in (
+        ("status", "show how the gateway that runs on this machine is"),
+        ("reload", "have the running gateway take up its clients and certificates anew"),
+    ):
+        asking = _command(commands, name, summary)
+        _add_control(asking)
+        asking.set_defaults(command=_run_ask, wanted=name)
+    _add_tail(_command(commands, "tail", "follow the running gateway's requests as they run"))
 
     _add_cert(_command(commands, "cert", "make a certificate for the gateway"))
 
@@ -223,6 +236,74 @@ def _run_demo(options: argparse.Namespace, surroundings: Surroundings) -> None:
             command.append(f"--{option}={value}")
     sys.stdout.flush()
     surroundings.execute(sys.executable, command)
+
+
+# -- status, reload, tail --------------------------------------------------------------------------------------
+
+
+def _add_control(parser: _Parser) -> None:
+    """Where the gateway is that is asked."""
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--config", metavar="FILE", help="the configuration it runs with")
+    place.add_argument("--socket", metavar="PATH", help="its control socket (default: the usual place)")
+
+
+def _control_socket(options: argparse.Namespace, surroundings: Surroundings) -> str:
+    from hadesgw.config import load
+    from hadesgw.service.control import control_path
+
+    if options.socket is not None:
+        return str(options.socket)
+    try:
+        configured = "" if options.config is None else load(options.config).server.control
+    except ConfigError as error:
+        raise Refused(str(error)) from None
+    return control_path(configured, surroundings.environ)
+
+
+def _run_ask(options: argparse.Namespace, surroundings: Surroundings) -> None:
+    from hadesgw.service.control import ControlRefused, ask
+
+    try:
+        answer = ask(_control_socket(options, surroundings), options.wanted)
+    except ControlRefused as refused:
+        raise Refused(str(refused)) from None
+    for name, value in answer.items():
+        told = ", ".join(map(str, value)) or "nothing" if isinstance(value, list) else json.dumps(value).strip('"')
+        print(f"{name.replace('_', ' ')}: {told}")
+
+
+def _add_tail(parser: _Parser) -> None:
+    _add_control(parser)
+    parser.add_argument("--id", metavar="PREFIX", help="only requests whose own or session's id begins so")
+    parser.add_argument("--client", metavar="NAME", help="only this client's")
+    parser.add_argument("--status", metavar="STATUS", type=_status, help="only those that end so: 429, or 5xx for all")
+    parser.add_argument("--json", action="store_true", help="a JSON object a line, as they come from the gateway")
+    parser.set_defaults(command=_run_tail)
+
+
+def _status(text: str) -> str:
+    if not re.fullmatch(r"[1-5][0-9x]{2}", text):
+        raise argparse.ArgumentTypeError("expected a status such as 429, or a class of them such as 5xx")
+    return text
+
+
+def _run_tail(options: argparse.Namespace, surroundings: Surroundings) -> None:
+    from hadesgw.service.control import ControlRefused, follow
+    from hadesgw.service.tail import Rows, Selection, as_json
+
+    selection = Selection(id=options.id, client=options.client, status=options.status)
+    rows = Rows(colour=sys.stdout.isatty() and "NO_COLOR" not in surroundings.environ)
+    try:
+        for news in follow(_control_socket(options, surroundings)):
+            if selection.takes(news):
+                clock = surroundings.now().astimezone().strftime("%H:%M:%S.%f")[:-3]
+                print(as_json(news) if options.json else rows.row(clock, news), flush=True)
+    except ControlRefused as refused:
+        raise Refused(str(refused)) from None
+    except KeyboardInterrupt:
+        return
+    print("the gateway has stopped", file=sys.stderr)
 
 
 # -- cert ----------------------------------------------------------------------------------------------------

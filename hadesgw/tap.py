@@ -7,7 +7,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import ClassVar, NoReturn
 
@@ -21,6 +21,7 @@ from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
 
+from hadesgw import __version__
 from hadesgw.config import Config, ConfigError, clients_source, load
 from hadesgw.http.agent import Agent
 from hadesgw.http.body import MemoryShare
@@ -38,9 +39,11 @@ from hadesgw.policy.credentials import (
 )
 from hadesgw.policy.exposure import Exposed
 from hadesgw.policy.listening import parse_listener
+from hadesgw.service.control import Control, ControlRefused, control_path
 from hadesgw.service.gateway import Gateway, Termination
 from hadesgw.service.listeners import ListenerRefused, judge_unopened, make_listener, wanted_places
 from hadesgw.service.processes import listeners
+from hadesgw.service.reload import Fresh, Reload, ReloadRefused, ReloadSignal
 from hadesgw.service.surplus import Surplus, SurplusWatch, compare_running
 from hadesgw.service.tls import Credentials, TlsServer, load_credentials
 from hadesgw.telemetry.followers import Followers
@@ -203,10 +206,13 @@ def _make_log(config: Config) -> Log:
 def makeService(options: Options) -> IService:
     """The gateway, as `twistd` wants it."""
     _use_monotonic_time()
-    gateway = _make_gateway(options.config, options.clients, options.tls, options.log)
+    followers = Followers()
+    tls = None if options.tls is None else TlsServer(options.tls)
+    gateway = _make_gateway(options.config, options.clients, tls, options.log, followers)
     global_reactor.callWhenRunning(Termination(global_reactor, gateway.hurry).install)
     services = _Services(options.log)
     gateway.setServiceParent(services)
+    _make_control(options, gateway, tls, followers).setServiceParent(services)
     if options.opening is not None:
         options.opening.service(global_reactor, gateway).setServiceParent(services)
     gc.freeze()  # what was built to serve is never garbage: spare every later collection the walk over it
@@ -235,7 +241,60 @@ def _use_monotonic_time() -> None:
     global_reactor.seconds = time.monotonic  # type: ignore[method-assign]
 
 
-def _make_gateway(config: Config, clients: ClientStore, credentials: Credentials | None, log: Log) -> Gateway:
+def _make_control(options: Options, gateway: Gateway, tls: TlsServer | None, followers: Followers) -> Control:
+    """The control socket, and SIGHUP, which asks for one of the things that it can be asked for."""
+    config, log = options.config, options.log
+    reload = Reload(lambda: _read_again(options), config, options.clients, tls, log)
+    global_reactor.callWhenRunning(ReloadSignal(global_reactor, reload).install)
+
+    def reload_on_demand() -> Mapping[str, object]:
+        try:
+            return reload()
+        except ReloadRefused as refused:
+            raise ControlRefused(str(refused)) from None
+
+    def status() -> Mapping[str, object]:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "configuration": config.source,
+            "clients": len(options.clients.directory),
+            **gateway.status(),
+        }
+
+    return Control(
+        global_reactor,
+        control_path(config.server.control, os.environ),
+        {"reload": reload_on_demand, "status": status},
+        followers,
+        log,
+        demanded=bool(config.server.control),
+    )
+
+
+def _read_again(options: Options) -> Fresh:
+    """What is on disk now, judged as a start judges it.
+
+    :raises ReloadRefused: if a start would be refused.
+    """
+    if options.opening is not None:
+        raise ReloadRefused("a demo has nothing to reload: its clients and its model are its own")
+    try:
+        config = load(options["config"])
+        if options["log-format"] is not None:
+            config = _with_log_format(config, options["log-format"])
+        check_tree(config)
+        _judge_places(config)
+        from_file = clients_source(config, os.environ).path
+        clients = _load_clients(config, os.environ).directory if from_file else None
+        return Fresh(config, clients, _load_tls(config))
+    except (ConfigError, ClientsError, StartRefused) as error:
+        raise ReloadRefused(str(error)) from None
+
+
+def _make_gateway(
+    config: Config, clients: ClientStore, tls: TlsServer | None, log: Log, followers: Followers
+) -> Gateway:
     reactor = global_reactor
     disable_created_metrics()  # a second series for each counter, which nobody graphs
     registry = CollectorRegistry()
@@ -262,7 +321,7 @@ def _make_gateway(config: Config, clients: ClientStore, credentials: Credentials
         meters=meters,
         registry=registry,
         log=log,
-        followers=Followers(),
+        followers=followers,
         entropy=os.urandom,
     )
     site = Site(
@@ -278,7 +337,6 @@ def _make_gateway(config: Config, clients: ClientStore, credentials: Credentials
         half_close=config.server.half_close == "answer",
         observer=Witness(meters, log),
     )
-    tls = None if credentials is None else TlsServer(credentials)
     if tls is not None:
         meters.certificate_shown(lambda: tls.expires.timestamp() - time.time())
     anonymous = bool(config.clients.anonymous)

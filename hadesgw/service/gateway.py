@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import NoReturn
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -25,6 +26,12 @@ from hadesgw.telemetry.log import Log
 _FLUSH_SECONDS = 1.0
 """How long a stream that was ended at the drain's limit has to send its last event."""
 _LOOK_SECONDS = 0.02
+
+
+def refuse_start(reason: str) -> NoReturn:
+    """One clear line where the operator sees it, whatever takes the log, and out."""
+    print(f"hadesgw: {reason}", file=sys.__stderr__, flush=True)
+    raise SystemExit(1)
 
 
 @implementer(IServing)
@@ -55,6 +62,7 @@ class Gateway(Service):
         self._drain_seconds = drain_seconds
         self._ports: list[IListeningPort] = []
         self._hurry = False
+        self._since = 0.0
 
     # -- Starting ------------------------------------------------------------------------------------------------------
 
@@ -66,18 +74,14 @@ class Gateway(Service):
             self._watch.begin({listener.address for listener in self._listeners if listener.address is not None})
             self._ports = [listener.listen(self._site) for listener in self._listeners]
         except (Exposed, ListenerRefused, Surplus) as refused:
-            self._refuse_start(str(refused))
-
-    def _refuse_start(self, message: str) -> None:
-        """One clear line, and out."""
-        print(f"hadesgw: {message}", file=sys.__stderr__, flush=True)
-        raise SystemExit(1)
+            refuse_start(str(refused))
 
     def startService(self) -> None:
         """Serve."""
         Service.startService(self)
         if not self._ports:  # `twist` has no privileged start
             self.privilegedStartService()
+        self._since = self._clock.seconds()
         self._log.sink.start(self._clock)
         self._watch.startService()
         for listener in self._listeners:
@@ -87,6 +91,15 @@ class Gateway(Service):
     def addresses(self) -> list[IAddress]:
         """The addresses that are listened on."""
         return [port.getHost() for port in self._ports]
+
+    def status(self) -> dict[str, object]:
+        """What an operator asks first: where it listens, for how long, and how many are there."""
+        return {
+            "listening": [str(listener) for listener in self._listeners],
+            "serving_seconds": round(self._clock.seconds() - self._since, 1),
+            "connections": len(self._site.channels),
+            "draining": self._site.draining,
+        }
 
     # -- Stopping ------------------------------------------------------------------------------------------------------
 
