@@ -90,7 +90,6 @@ export type Item =
   | Plan
   | Diff
   | Approval
-  | Notice
   | RawItem;
 
 export type ItemKind = Item["kind"];
@@ -116,6 +115,10 @@ export interface AgentMessage extends ItemBase {
   readonly state: ItemState;
   /** What the model refused with, where its protocol has a place for that. */
   readonly refusal: string;
+  /** Where a later attempt went on with it: the text before each of these places is older. */
+  readonly seams: readonly number[];
+  /** Markup of a tool call (`<tool_call>` and the like) stands in the text, although tools were offered. */
+  readonly leaked: boolean;
   /** Which of several choices (`n`) it is. */
   readonly choice: number;
 }
@@ -168,8 +171,6 @@ export type ToolFlag =
   | "doubleEncoded"
   /** The arguments came in one piece although the answer was streamed. */
   | "oneLump"
-  /** The call's own markup (`<tool_call>` and the like) leaked into the text. */
-  | "leakedMarkup"
   /** No tool of that name was offered. */
   | "unknownTool"
   /** The arguments lack a required field, or have one of a wrong type. */
@@ -247,12 +248,6 @@ export interface Approval extends ItemBase {
   readonly decided: string | null;
 }
 
-/** A word of ours in the transcript: an answer went on after a cut, a result was given by hand, a model was changed. */
-export interface Notice extends ItemBase {
-  readonly kind: "notice";
-  readonly notice: "continued" | "retried" | "resumed";
-}
-
 /** What no rule knows. It is shown as it came. */
 export interface RawItem extends ItemBase {
   readonly kind: "raw";
@@ -306,6 +301,7 @@ export interface SentRequest {
   readonly url: string;
   /** As sent, but for the key: that is `Bearer $HADES_KEY` from the start, and never kept. */
   readonly headers: readonly Header[];
+  /** "" for an attempt of the past until it is loaded. */
   readonly body: string;
 }
 
@@ -512,5 +508,7 @@ export type Shape =
   | { readonly kind: "string"; readonly length: number; readonly hash: string }
   | { readonly kind: "list"; readonly length: number; readonly entries: readonly Shape[] }
   | { readonly kind: "object"; readonly fields: readonly (readonly [key: string, shape: Shape])[] }
+  /** Nested too deeply to be looked into. */
+  | { readonly kind: "deep" }
   /** No JSON: a text of that length. */
   | { readonly kind: "text"; readonly length: number; readonly hash: string };

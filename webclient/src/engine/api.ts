@@ -199,7 +199,7 @@ export interface AttemptView {
   readonly attempt: ReadonlySignal<Attempt>;
   /** How many frames there are; read it, then the frames. Null until `load` is through, for an attempt of the past. */
   readonly frames: ReadonlySignal<number | null>;
-  /** Brings the frames of an attempt of the past into memory. */
+  /** Brings the frames and the request's body of an attempt of the past into memory. */
   load(): Promise<void>;
   frame(index: number): Frame;
   /** A frame's bytes as text; bytes that are no UTF-8 become U+FFFD. */

@@ -1,5 +1,8 @@
-// The engine's public face; the page imports from here and from ../model.ts only.
+// The engine's public face; the page imports from here and from ../model only, and loads ./text/highlight and ./text/diff
+// when it needs them.
 
 export type * from "./api";
 export type * from "./text/trees";
 export { browserSurroundings, type Surroundings } from "./surroundings";
+export { shapeOf, shapeOfValue } from "./shape";
+export { MarkdownReader, markdown } from "./text/markdown";

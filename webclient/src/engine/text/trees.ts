@@ -27,7 +27,7 @@ export type BlockNode =
       readonly rows: readonly (readonly (readonly InlineNode[])[])[];
     }
   | { readonly kind: "rule" }
-  /** Markup in the text, shown as it stands. */
+  /** Too long or too strange to be read: shown as it was written. */
   | { readonly kind: "literal"; readonly text: string };
 
 export interface ListEntry {
