@@ -1,164 +1,156 @@
-"""What a session's clients see of its workspace: files, and git as the gateway itself carries it out.
+"""A session's workspace as its clients use it: files, and git as the gateway itself carries it out.
 
-All results are plain dataclasses of JSON values, whatever fails does so with :class:`SessionRefused`.
+Every result is one of :mod:`hadesgw.sessions.views`; whatever is not done fails with :class:`SessionRefused`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 
+from hadesgw.sessions.git import Repository
+from hadesgw.sessions.refusals import Reason, SessionRefused
+from hadesgw.sessions.snapshots import EMPTY_TREE, Snapshots
+from hadesgw.sessions.views import Commit, FileContent, GitStatus, Listing, Patch, Reverted
+from hadesgw.sessions.workspace import Workspace
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Something in a folder.
+T = TypeVar("T")
 
-    :ivar path: relative to the workspace.
-    :ivar kind: `file`, `folder`, `link` (never followed) or `other`.
-    :ivar size: bytes of a file, else None.
-    :ivar modified: Unix seconds.
-    """
-
-    name: str
-    path: str
-    kind: str
-    size: int | None
-    modified: float
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A folder's content: folders first, then by name.
-
-    :ivar truncated: whether there is more.
-    """
-
-    path: str
-    entries: list[Entry]
-    truncated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FileContent:
-    """A file's content.
-
-    :ivar size: bytes of the whole file.
-    :ivar text: its beginning as text, or None for a file that is none.
-    :ivar truncated: whether there is more.
-    """
-
-    path: str
-    size: int
-    text: str | None
-    truncated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A path that differs from the last commit.
-
-    :ivar status: `added`, `modified`, `deleted`, `renamed`, `untracked`, `conflicted` or `other`.
-    """
-
-    path: str
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class GitStatus:
-    """A repository's state.
-
-    :ivar branch: None when HEAD is on no branch.
-    :ivar commit: the last one's id, None when there is none yet.
-    """
-
-    branch: str | None
-    commit: str | None
-    changes: list[Change]
-    truncated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Patch:
-    """A unified diff.
-
-    :ivar truncated: whether there is more.
-    """
-
-    diff: str
-    truncated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One commit.
-
-    :ivar when: Unix seconds.
-    """
-
-    commit: str
-    author: str
-    when: int
-    subject: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reverted:
-    """What a revert did to the work tree; nothing is committed by it.
-
-    :ivar restored: files that are as they were before the turn.
-    :ivar removed: files that the turn had made.
-    """
-
-    turn_id: str
-    restored: list[str]
-    removed: list[str]
+MOST_COMMITS = 200
 
 
 class Desk:
-    """The workspace of one session."""
+    """The workspace of one session. What touches files or git is done one after the other.
+
+    :param in_thread: runs a function off the reactor.
+    :param busy: whether a turn runs, which is no moment to change files under the agent's hands.
+    :param changed: told of files that were changed here, and of files that were removed.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        repository: Repository,
+        snapshots: Snapshots,
+        in_thread: Callable[[Callable[[], Any]], Deferred[Any]],
+        busy: Callable[[], bool],
+        changed: Callable[[Sequence[str], Sequence[str]], None],
+    ) -> None:
+        self._workspace = workspace
+        self._repository = repository
+        self._snapshots = snapshots
+        self._in_thread = in_thread
+        self._busy = busy
+        self._changed = changed
+        self._lock = DeferredLock()
+
+    # -- Files ---------------------------------------------------------------------------------------------------------
 
     def listing(self, path: str) -> Deferred[Listing]:
         """What is in a folder; `""` is the workspace itself."""
-        raise NotImplementedError
+        return self._in_thread(lambda: self._workspace.listing(path))
 
     def read(self, path: str) -> Deferred[FileContent]:
         """A file."""
-        raise NotImplementedError
+        return self._in_thread(lambda: self._workspace.read(path))
+
+    def require_file(self, path: str) -> Deferred[str]:
+        """The path of a file that exists, in its one spelling."""
+        return self._in_thread(lambda: self._workspace.require_file(path))
+
+    def gone(self, paths: Sequence[str]) -> Deferred[list[str]]:
+        """Those of the paths at which there is no file any more."""
+        return self._in_thread(lambda: self._workspace.gone(paths))
+
+    # -- Looking -------------------------------------------------------------------------------------------------------
 
     def status(self) -> Deferred[GitStatus]:
         """What is changed and not committed."""
-        raise NotImplementedError
+        return self._alone(self._repository.status)
 
     def diff(self) -> Deferred[Patch]:
-        """Everything that is changed and not committed, files that git does not know yet among it."""
-        raise NotImplementedError
+        """Everything that is changed and not committed, files that git does not know yet among it.
+
+        In a folder that is no repository: everything that is changed since the session's first turn.
+        """
+
+        async def look() -> Patch:
+            try:
+                base = await self._repository.head_tree() or EMPTY_TREE
+            except SessionRefused:
+                base = None
+            return await self._snapshots.difference(base)
+
+        return self._alone(look)
 
     def turn_diff(self, turn_id: str) -> Deferred[Patch]:
         """What a turn of this session has changed."""
-        raise NotImplementedError
+        return self._alone(lambda: self._snapshots.turn_patch(turn_id))
 
     def log(self, limit: int) -> Deferred[list[Commit]]:
-        """The last commits, newest first."""
-        raise NotImplementedError
+        """The last commits, newest first; at most :data:`MOST_COMMITS`."""
+        return self._alone(lambda: self._repository.log(max(1, min(limit, MOST_COMMITS))))
 
     def branches(self) -> Deferred[list[str]]:
         """Names of the local branches."""
-        raise NotImplementedError
+        return self._alone(self._repository.branches)
+
+    # -- Changing: between turns ---------------------------------------------------------------------------------------
 
     def branch(self, name: str) -> Deferred[GitStatus]:
-        """Begin a new branch here and switch to it."""
-        raise NotImplementedError
+        """Begin a new branch here and be on it."""
+        return self._between_turns(lambda: self._repository.branch(name))
 
     def commit(self, message: str) -> Deferred[Commit]:
         """Commit everything that is changed."""
-        raise NotImplementedError
+        return self._between_turns(lambda: self._repository.commit(message))
 
     def revert(self, turn_id: str) -> Deferred[Reverted]:
-        """Take back what a turn has changed, if nothing has changed it since."""
-        raise NotImplementedError
+        """Take back what a turn has changed, if nothing has changed it since. Nothing is committed by it."""
+
+        async def go_back() -> Reverted:
+            done = await self._snapshots.revert(turn_id)
+            self._changed(done.restored, done.removed)
+            return done
+
+        return self._between_turns(go_back)
 
     def undo(self) -> Deferred[Reverted]:
         """Take back what the last turn has changed that is not taken back yet."""
-        raise NotImplementedError
+        last = self._snapshots.last()
+        if last is None:
+            return self._alone(_nothing_to_undo)
+        return self.revert(last)
+
+    # -- A turn's pictures ---------------------------------------------------------------------------------------------
+
+    def before_turn(self) -> Deferred[None]:
+        """See how things stand before a turn."""
+        return self._alone(self._snapshots.before_turn)
+
+    def after_turn(self, turn_id: str) -> Deferred[None]:
+        """See what a turn has left."""
+        return self._alone(lambda: self._snapshots.after_turn(turn_id))
+
+    def close(self) -> Deferred[None]:
+        """Put away what was kept for looking back, once nobody is looking."""
+        return self._lock.run(lambda: self._in_thread(self._snapshots.remove))
+
+    # -- One after the other -------------------------------------------------------------------------------------------
+
+    def _alone(self, work: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> Deferred[T]:
+        return self._lock.run(lambda: Deferred.fromCoroutine(work()))
+
+    def _between_turns(self, work: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> Deferred[T]:
+        async def unless_busy() -> T:
+            if self._busy():
+                raise SessionRefused(Reason.CONFLICT, "a turn runs; wait for its end, or interrupt it")
+            return await work()
+
+        return self._alone(unless_busy)
+
+
+async def _nothing_to_undo() -> Reverted:
+    raise SessionRefused(Reason.UNKNOWN_TURN, "no turn is left to take back")

@@ -22,8 +22,8 @@ from twisted.internet.interfaces import IDelayedCall, IProcessTransport, IReacto
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from hadesgw.sessions.desk import Change, Commit, GitStatus
 from hadesgw.sessions.refusals import Reason, SessionRefused
+from hadesgw.sessions.views import Change, Commit, GitStatus
 
 AT_ONCE = 2
 """Git processes at one time, all sessions together."""

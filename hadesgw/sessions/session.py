@@ -499,6 +499,20 @@ class Session:
             self._change_files((), tuple(paths))
         return self._done()
 
+    def unsaid(self) -> Effects:
+        """The input of the last :class:`Say` has not reached the agent, and will not: no turn runs."""
+        if self.state is State.IN_TURN and self.turn_id is None:
+            self._to(State.READY)
+            self._prompt()
+            self._advance()
+        return self._done()
+
+    def noted(self, text: str) -> Effects:
+        """Something the user should know has come up around the agent."""
+        if self.state is not State.GONE:
+            self._tell("warning", text[:_TEXT])
+        return self._done()
+
     # -- What the agent tells ------------------------------------------------------------------------------------------
 
     def happened(self, event: AgentEvent) -> Effects:

@@ -7,28 +7,24 @@ workspace's own repository is neither written nor asked, but for the contents it
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from hadesgw.sessions.desk import Patch, Reverted
 from hadesgw.sessions.git import Finished, Git, complaint, require_plain_repository
 from hadesgw.sessions.refusals import Reason, SessionRefused
-
-T = TypeVar("T")
+from hadesgw.sessions.views import Patch, Reverted
 
 KEPT_TURNS = 100
 _PATCH_BYTES = 1 << 20
 _REVERT_BYTES = 64 << 20
 _LARGEST_INDEX = 64 << 20
-_TREE = re.compile(r"[0-9a-f]{40}")
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _ATTRIBUTES = "* -filter -ident -merge\n"
 """Over whatever `.gitattributes` in the workspace say: files are taken as they are."""
@@ -61,7 +57,7 @@ class Snapshots:
         git: Git,
         root: Path,
         shadow: Path,
-        in_thread: Callable[[Callable[[], T]], Deferred[T]],
+        in_thread: Callable[[Callable[[], Any]], Deferred[Any]],
         seconds: float,
     ) -> None:
         self._git = git
@@ -97,9 +93,17 @@ class Snapshots:
             self._turns.popitem(last=False)
 
     async def picture(self) -> str:
-        """The id of a tree that has the workspace's files as they are, those that git is to ignore left out."""
+        """The id of a tree that has the workspace's files as they are, those that git is to ignore left out.
+
+        :raises SessionRefused: if it cannot be taken, or takes too long.
+        """
         await self._in_thread(self._prepare)
-        await self._checked("add", "--all", "--", ".")
+        done = await self._run(*_ADD, limit=_PATCH_BYTES)
+        if done.status > 0:  # what was borrowed may be of no use here, such as an index of another format
+            await self._in_thread(self._give_back)
+            done = await self._run(*_ADD, limit=_PATCH_BYTES)
+        if done.status != 0:
+            raise SessionRefused(Reason.GIT, complaint("add", done))
         return (await self._checked("write-tree")).output.decode("ascii").strip()
 
     # -- Looking at them -----------------------------------------------------------------------------------------------
@@ -166,14 +170,20 @@ class Snapshots:
     # -- The shadow ----------------------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        """Make the shadow, once; and see that a repository beside it leads nowhere before contents are taken from it."""
+        """Make the shadow, once; and borrow of a repository beside it as soon as there is one."""
         if not (self._shadow / "HEAD").exists():
-            for name in ("objects", "refs", "info"):
+            for name in ("objects/info", "refs", "info"):
                 (self._shadow / name).mkdir(mode=0o700, parents=True, exist_ok=True)
             (self._shadow / "info" / "attributes").write_text(_ATTRIBUTES)
             (self._shadow / "config").write_text("[core]\n\trepositoryformatversion = 0\n")
-            self._borrow()
             (self._shadow / "HEAD").write_text("ref: refs/heads/none\n")
+        (self._shadow / "index.lock").unlink(missing_ok=True)  # of a run that was ended
+        if not self._alternates.exists():
+            self._borrow()
+
+    @property
+    def _alternates(self) -> Path:
+        return self._shadow / "objects" / "info" / "alternates"
 
     def _borrow(self) -> None:
         """Know what the workspace's own repository knows: which contents it has, which files to ignore."""
@@ -182,10 +192,15 @@ class Snapshots:
         except SessionRefused:
             return
         own = self._root / ".git"
-        (self._shadow / "objects" / "info").mkdir()
-        (self._shadow / "objects" / "info" / "alternates").write_text(f"{own / 'objects'}\n")
-        for source, target in (("index", "index"), ("info/exclude", "info/exclude")):
-            _copy_plain(own / source, self._shadow / target)
+        self._alternates.write_text(f"{own / 'objects'}\n")
+        if not (self._shadow / "index").exists():
+            _copy_plain(own / "index", self._shadow / "index")
+        _copy_plain(own / "info" / "exclude", self._shadow / "info" / "exclude")
+
+    def _give_back(self) -> None:
+        """Do without anything borrowed."""
+        self._alternates.write_text("")
+        (self._shadow / "index").unlink(missing_ok=True)
 
     async def _checked(self, *arguments: str, limit: int = _PATCH_BYTES) -> Finished:
         done = await self._run(*arguments, limit=limit)
@@ -209,6 +224,7 @@ class Snapshots:
         shutil.rmtree(self._shadow, ignore_errors=True)
 
 
+_ADD = ("add", "--all", "--", ".")
 _DIFF = ("-r", "-p", "--no-ext-diff", "--no-textconv", "--full-index", "--no-color", "--no-renames")
 
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hadesgw.sessions.desk import Entry, FileContent, Listing
 from hadesgw.sessions.refusals import Reason, SessionRefused
+from hadesgw.sessions.views import Entry, FileContent, Listing
 
 MOST_ENTRIES = 2_000
 MOST_BYTES = 1 << 20
