@@ -41,6 +41,7 @@ __all__ = [
     "ResponseHead",
     "Server",
     "Sessions",
+    "Telemetry",
     "Timeouts",
     "Tls",
     "Upstream",
@@ -418,6 +419,39 @@ class Log(Section, frozen=True, kw_only=True):
     ] = "info"
 
 
+class Telemetry(Section, frozen=True, kw_only=True):
+    """What is told apart in metrics and logs: each name is a series, all others are "other"."""
+
+    tools: Annotated[tuple[Name, ...], Meta(max_length=64, description="a list of at most 64 tools' names")] = ()
+    memory_tools: Annotated[
+        tuple[Name, ...], Meta(max_length=64, description="a list of at most 64 tools' names")
+    ] = (
+        "store_core",
+        "fetch_core",
+        "append_fifo",
+        "evict_fifo",
+        "write_recall",
+        "search_recall",
+        "search_archival",
+        "ingest_archival",
+        "record_heartbeat",
+        "conversation_search",
+        "archival_memory_insert",
+        "archival_memory_search",
+        "core_memory_append",
+        "core_memory_replace",
+        "memory",
+        "memory_replace",
+        "memory_insert",
+        "memory_rethink",
+        "memory_finish_edits",
+        "memory_apply_patch",
+    )
+    memory_events: Annotated[
+        tuple[Name, ...], Meta(max_length=32, description="a list of at most 32 kinds of memory event")
+    ] = ("warning", "flush", "hb_start", "hb_end", "summarize", "error", "system_alert", "heartbeat")
+
+
 class Sections(Section, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -448,6 +482,7 @@ class Sections(Section, frozen=True, kw_only=True):
     sessions: Sessions = Sessions()
     hermes: Hermes = Hermes()
     webclient: WebClient = WebClient()
+    telemetry: Telemetry = Telemetry()
     log: Log = Log()
 
 

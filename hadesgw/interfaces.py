@@ -23,7 +23,10 @@ class Record:
     :ivar route: the configured path that answered, never the raw target.
     :ivar reason: slug of the refusal or broken end, or None when all went well.
     :ivar code: the code word told to the client, or None.
+    :ivar stream: whether the answer is a stream; before there is one, whether the client asked for that.
     :ivar quiet: whether the request leaves no line in the log, because it is told of in one that stands for many.
+    :ivar tokens_from: who counted `completion_tokens`: "upstream", "count" (we did, on their way), or None.
+    :ivar settle: brings the record up to date, for whoever reads it at the request's end; or None.
     """
 
     __slots__ = (
@@ -39,8 +42,10 @@ class Record:
         "reason",
         "response_id",
         "route",
+        "settle",
         "started",
         "stream",
+        "tokens_from",
         "tool_calls",
         "upstream",
     )
@@ -62,6 +67,8 @@ class Record:
         self.completion_tokens: int | None = None
         self.tool_calls = 0
         self.memory_events = 0
+        self.tokens_from: str | None = None
+        self.settle: Callable[[], None] | None = None
 
 
 class IGatewayRequest(IRequest):
@@ -257,6 +264,27 @@ class IProxyObserver(Interface):
 
     def upstream_abandoned() -> None:
         """A request was dropped before its answer's end."""
+
+    def request_sent(request: Any, body: bytes) -> None:
+        """`request`, an :class:`IGatewayRequest`, is on its way to the model server, with this body."""
+
+    def answer_begun(request: Any, code: int, events: bool) -> IAnswerObserver | None:
+        """The head of its answer has come.
+
+        :param code: the answer's status.
+        :param events: whether a stream of Server-Sent Events follows.
+        :returns: who wants to see the body, or None.
+        """
+
+
+class IAnswerObserver(Interface):
+    """Sees the body of one answer, as the model server sent it, after it has been passed on."""
+
+    def passed(data: bytes) -> None:
+        """Some more of it has been sent to the client. Must be quick, and raise nothing."""
+
+    def completed() -> None:
+        """It has come to its end in good order. Not called for one that broke off, or whose client left."""
 
 
 class IMeter(Interface):

@@ -38,7 +38,9 @@ from hadesgw.resources.ticket import TicketOffice
 from hadesgw.resources.validation import TokenCounter, Validation
 from hadesgw.resources.webclient import WebClient, page_settings, read_client
 from hadesgw.telemetry.followers import Followers
+from hadesgw.telemetry.memory import Vocabulary
 from hadesgw.telemetry.meters import Meters
+from hadesgw.telemetry.witness import ProxyWitness
 
 
 class Parts:
@@ -161,8 +163,13 @@ def _proxy(parts: Parts, path: str) -> IResource:
         parts.models[0],
         parts.config.limits.body.cap,
         parts.config.timeouts.idle,
-        parts.meters,
+        ProxyWitness(parts.meters, parts.followers, parts.clock, _vocabulary(parts.config)),
     )
+
+
+def _vocabulary(config: Config) -> Vocabulary:
+    told = config.telemetry
+    return Vocabulary(frozenset(told.tools), frozenset(told.memory_tools), frozenset(told.memory_events))
 
 
 def _readiness(parts: Parts, path: str) -> IResource:

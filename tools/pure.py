@@ -16,7 +16,9 @@ PURE = (
     "hadesgw/http/sse.py",
     "hadesgw/policy/*.py",
     "hadesgw/sessions/session.py",
-    "hadesgw/telemetry/watch.py",
+    "hadesgw/telemetry/memory.py",
+    "hadesgw/telemetry/tool_call.py",
+    "hadesgw/telemetry/watch*.py",
 )
 """Patterns of paths, counted from the project's root."""
 

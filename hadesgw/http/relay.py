@@ -46,6 +46,7 @@ class Relay(Protocol):
         self._asked: Deferred[None] | None = None
         self._answer: Answer | None = None
         self._events: EventScanner | None = None
+        self._seen_by: IAnswerObserver | None = None
         self._ended = False
 
     def carry(self, answer: Deferred[Answer]) -> None:
@@ -86,6 +87,8 @@ class Relay(Protocol):
         elif answer.length is not UNKNOWN_LENGTH:
             fields.append((b"content-length", b"%d" % answer.length))
         request.relayed = fields
+        request.record.stream = self._events is not None
+        self._seen_by = self._observer.answer_begun(request, answer.code, self._events is not None)
         if self._events is not None:
             request.write(b"")  # whoever waits for events may see at once that they will come
         answer.deliverBody(self)
@@ -114,6 +117,8 @@ class Relay(Protocol):
         if self._events is None or self._events.feed(data):
             self._request.watch(self._idle_seconds)
         self._request.write(data)
+        if self._seen_by is not None:
+            self._seen_by.passed(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The body is at its end."""
@@ -121,6 +126,8 @@ class Relay(Protocol):
             return
         self._end()
         if reason is DONE or reason.check(ResponseDone):
+            if self._seen_by is not None:
+                self._seen_by.completed()
             self._request.finish()
         else:
             self._break(refusals.STREAM_TRUNCATED)

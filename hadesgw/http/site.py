@@ -188,6 +188,7 @@ class Request(server.Request):
         """See :meth:`IGatewayRequest.refuse`."""
         self.record.reason = refusal.reason
         self.record.code = refusal.code
+        self.record.stream = False
         body = error_body(refusal, self.dialect)
         self.responseHeaders, self.etag, self.lastModified = Headers(), None, None  # they were of another answer
         self.setResponseCode(refusal.status, PHRASES.get(refusal.status, b"Refused"))

@@ -45,6 +45,8 @@ class Metered(Layer):
 
     def _ended(self, request: Request, completed: bool) -> None:
         now = self._clock.seconds()
+        if request.record.settle is not None:
+            request.record.settle()
         if not completed and request.record.reason is None:
             request.record.reason = "client_left"
         self._meter.finished(request, completed, now)

@@ -107,6 +107,7 @@ class Proxy(Resource):
 
     def _ask(self, body: bytes, request: Request) -> None:
         request.record.bytes_in = len(body)
+        self._observer.request_sent(request, body)
         relay = Relay(request, self._idle_seconds, self._observer)
         relay.carry(
             self._upstream.ask(

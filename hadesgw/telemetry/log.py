@@ -133,6 +133,7 @@ class RequestLine(msgspec.Struct):
     bytes_out: int
     prompt_tokens: int | None
     completion_tokens: int | None
+    tokens_from: str | None
     tool_calls: int
     memory_events: int
     upstream: str | None
@@ -195,6 +196,7 @@ class Log:
             request.sentLength,
             record.prompt_tokens,
             record.completion_tokens,
+            record.tokens_from,
             record.tool_calls,
             record.memory_events,
             record.upstream,

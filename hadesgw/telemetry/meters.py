@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from zope.interface import implementer
 
 from hadesgw import __version__
@@ -15,14 +15,20 @@ from hadesgw.interfaces import (
     ILimiterObserver,
     IListenerObserver,
     IMeter,
-    IProxyObserver,
     IReadinessObserver,
     ISiteObserver,
     IValidationObserver,
+    Record,
 )
 from hadesgw.policy.refusals import Refusal
+from hadesgw.telemetry.tally import Tallies
+from hadesgw.telemetry.watch import Watch
 
-_LATENCY_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 45_000, 60_000, 300_000)
+_LATENCY_MS = (5, 10, 25, 100, 250, 1_000, 2_500, 10_000, 45_000, 300_000)
+"""10 ms is what the gateway may add, 250 ms the longest gap it may make, 45 s when operators are woken."""
+_GAP_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 15_000)
+UPSTREAM_ERROR = "upstream_error"
+"""The reason and code of an answer in which the model server told of an error after its head."""
 CLIENT_LEFT = "499"
 """The status a request is counted under when its client left before the end (nginx's convention)."""
 NOBODY = "none"
@@ -35,7 +41,6 @@ NOBODY = "none"
     ILimiterObserver,
     IListenerObserver,
     ISiteObserver,
-    IProxyObserver,
     IReadinessObserver,
     IValidationObserver,
 )
@@ -53,26 +58,37 @@ class Meters:
             ["route", "method", "status", "client"],
             registry=registry,
         )
-        self._latency = Histogram(
+        self._latency = Tallies(
             "hades_codex_request_latency_ms",
             "Milliseconds from a request's head to the answer's last byte.",
             ["route"],
-            buckets=_LATENCY_MS,
-            registry=registry,
+            _LATENCY_MS,
+            registry,
         )
-        self._first_byte = Histogram(
+        self._first_byte = Tallies(
             "hades_codex_first_byte_ms",
-            "Milliseconds from a request's head to the answer's first byte.",
+            "Milliseconds from a request's head to the first event of its streamed answer.",
             ["route"],
-            buckets=_LATENCY_MS,
-            registry=registry,
+            _LATENCY_MS,
+            registry,
         )
-        self._stream_duration = Histogram(
+        self._stream_duration = Tallies(
             "hades_codex_stream_duration_ms",
-            "Milliseconds from a streamed answer's first byte to its last.",
-            ["route"],
-            buckets=_LATENCY_MS,
-            registry=registry,
+            "Milliseconds from a streamed answer's first event to its last byte.",
+            [],
+            _LATENCY_MS,
+            registry,
+        ).labels()
+        self.gap = (
+            Tallies(
+                "hades_codex_chunk_gap_ms",
+                "Milliseconds between two reads of a streamed answer that brought events.",
+                [],
+                _GAP_MS,
+                registry,
+            )
+            .labels()
+            .observe
         )
         self._stream_bytes = Counter(
             "hades_codex_stream_bytes", "Bytes of streamed answers' bodies.", ["route"], registry=registry
@@ -92,12 +108,12 @@ class Meters:
         self._queue_depth = Gauge(
             "hades_codex_queue_depth", "Requests waiting for a slot of the upstream.", ["upstream"], registry=registry
         )
-        self._queue_wait = Histogram(
+        self._queue_wait = Tallies(
             "hades_codex_queue_wait_ms",
             "Milliseconds requests waited for a slot of the upstream, of those that had to.",
             ["upstream"],
-            buckets=_LATENCY_MS,
-            registry=registry,
+            _LATENCY_MS,
+            registry,
         )
         self._connections = Gauge("hades_codex_connections", "Client connections open.", registry=registry)
         self._unexpected_listeners = Gauge(
@@ -131,6 +147,35 @@ class Meters:
             "Prompts whose length was estimated, because nobody could count it.",
             registry=registry,
         )
+        self._tool_calls = Counter(
+            "hades_codex_tool_calls",
+            "Tool calls in the model's answers, by configured name.",
+            ["tool"],
+            registry=registry,
+        )
+        self._tool_faults = Counter(
+            "hades_codex_tool_call_faults",
+            "Tool calls whose arguments are no JSON object: cut off, broken, or too long to tell.",
+            ["fault"],
+            registry=registry,
+        )
+        self._memory_events = Counter(
+            "hades_codex_memory_events",
+            "Calls of memory tools, and memory events in conversations and answers, by configured kind.",
+            ["kind"],
+            registry=registry,
+        )
+        self._tokens = Counter(
+            "hades_codex_tokens",
+            "Tokens, as the model server counts them; completion_counted: as seen to pass, where it did not say.",
+            ["kind"],
+            registry=registry,
+        )
+        self._unreadable = Counter(
+            "hades_codex_unreadable_events",
+            "Events, and answers in one piece, that could not be understood and were passed on all the same.",
+            registry=registry,
+        )
         self._log_dropped = Counter(
             "hades_codex_log_dropped", "Log lines dropped because the log's sink was slow.", registry=registry
         )
@@ -154,8 +199,8 @@ class Meters:
         if usual is None:
             usual = self._usuals[key] = (
                 self._requests.labels(route, method.decode("ascii"), status, client).inc,
-                self._latency.labels(route).observe,
-                self._first_byte.labels(route).observe,
+                self._latency.labels(route).observe_request,
+                self._first_byte.labels(route).observe_request,
             )
         return usual
 
@@ -174,16 +219,41 @@ class Meters:
         self._serving -= 1
         count, observe_latency, observe_first_byte = self._usual(route, request.method, status, record.client or NOBODY)
         count()
-        observe_latency((now - record.started) * 1_000)
-        if record.first_byte is not None:
-            observe_first_byte((record.first_byte - record.started) * 1_000)
-            if record.stream:
-                self._child(self._stream_duration, route).observe((now - record.first_byte) * 1_000)
-                self._child(self._stream_bytes, route).inc(request.sentLength)
+        request_id = request.correlation.request_id
+        observe_latency((now - record.started) * 1_000, request_id)
+        if record.stream and record.first_byte is not None:
+            observe_first_byte((record.first_byte - record.started) * 1_000, request_id)
+            self._stream_duration.observe_request((now - record.first_byte) * 1_000, request_id)
+            self._child(self._stream_bytes, route).inc(request.sentLength)
         if request.code >= 400 or (record.reason is not None and not left):
             self._child(self._errors, record.code or status).inc()
-        if record.code is not None and record.reason is not None:
+        if record.code is not None and record.reason is not None and record.reason != UPSTREAM_ERROR:
             self._child(self._refusals, record.reason).inc()
+
+    def answer_watched(self, record: Record, watch: Watch, whole: bool) -> None:
+        """An answer of the model has ended, and the watch over it; `record` has been brought up to date.
+
+        :param whole: whether it came to its end in good order.
+        """
+        if record.prompt_tokens:
+            self._child(self._tokens, "prompt").inc(record.prompt_tokens)
+        if record.completion_tokens:
+            kind = "completion" if record.tokens_from == "upstream" else "completion_counted"
+            self._child(self._tokens, kind).inc(record.completion_tokens)
+        if watch.unreadable:
+            self._unreadable.inc(watch.unreadable)
+        for name, count in watch.tools.items():
+            self._child(self._tool_calls, name).inc(count)
+        for kind, count in watch.memory.items():
+            self._child(self._memory_events, kind).inc(count)
+        if watch.tools:
+            for state, count in watch.states(whole).items():
+                if state != "whole":
+                    self._child(self._tool_faults, state).inc(count)
+
+    def memory_event(self, kind: str) -> None:
+        """A conversation brought a memory event of that (configured) kind."""
+        self._child(self._memory_events, kind).inc()
 
     # -- ISiteObserver -------------------------------------------------------------------------------------------------
 
@@ -205,7 +275,7 @@ class Meters:
         """See :meth:`ISiteObserver.correlation_missing`."""
         self._missing.inc()
 
-    # -- IProxyObserver, IReadinessObserver, IGuardObserver, ILimiterObserver ------------------------------------------
+    # -- What ProxyWitness tells; IReadinessObserver, IGuardObserver, ILimiterObserver ---------------------------------
 
     def correlation_mismatch(self, header: bytes) -> None:
         """See :meth:`IProxyObserver.correlation_mismatch`."""
@@ -229,7 +299,7 @@ class Meters:
 
     def queue_waited(self, upstream: str, seconds: float) -> None:
         """See :meth:`ILimiterObserver.queue_waited`."""
-        self._child(self._queue_wait, upstream).observe(seconds * 1_000)
+        self._queue_wait.labels(upstream).observe(seconds * 1_000)
 
     def unexpected_listeners(self, count: int) -> None:
         """See :meth:`IListenerObserver.unexpected_listeners`."""

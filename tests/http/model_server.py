@@ -198,6 +198,12 @@ class ProxyNotes:
     def upstream_abandoned(self) -> None:
         self.abandoned += 1
 
+    def request_sent(self, request: Any, body: bytes) -> None:
+        """Not noted."""
+
+    def answer_begun(self, request: Any, code: int, events: bool) -> None:
+        """Nobody wants to see the body."""
+
 
 def request_lines(data: bytes) -> list[bytes]:
     """The request lines in what a model server heard."""

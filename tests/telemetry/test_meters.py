@@ -15,7 +15,6 @@ from hadesgw.interfaces import (
     ILimiterObserver,
     IListenerObserver,
     IMeter,
-    IProxyObserver,
     IReadinessObserver,
     ISiteObserver,
 )
@@ -48,7 +47,7 @@ class MetersTests(SynchronousTestCase):
 
     def test_interfaces(self) -> None:
         """It is the meter and every observer."""
-        observers = (IGuardObserver, ILimiterObserver, ISiteObserver, IProxyObserver, IReadinessObserver)
+        observers = (IGuardObserver, ILimiterObserver, ISiteObserver, IReadinessObserver)
         for interface in (IMeter, IListenerObserver, *observers):
             verifyObject(interface, self.meters)
         self.assertEqual(self.value("hades_codex_build_info", version=__version__), 1)
@@ -71,12 +70,14 @@ class MetersTests(SynchronousTestCase):
         self.assertEqual(self.value("hades_codex_requests_total", **labels), 1)
         route = {"route": "/v1/chat/completions"}
         self.assertEqual(self.value("hades_codex_request_latency_ms_sum", **route), 500)
-        self.assertEqual(self.value("hades_codex_first_byte_ms_count", **route), 1)
+        self.assertEqual(self.value("hades_codex_request_latency_ms_bucket", le="250.0", **route), 0)
+        self.assertEqual(self.value("hades_codex_request_latency_ms_bucket", le="1000.0", **route), 1)
+        self.assertEqual(self.value("hades_codex_first_byte_ms_count", **route), 0)
         self.assertIsNone(self.value("hades_codex_stream_bytes_total", **route))
         self.assertEqual(self.value("hades_codex_in_flight"), 0)
 
     def test_streamed(self) -> None:
-        """A stream's bytes and duration are counted beside."""
+        """A stream's bytes and duration are counted beside, and the wait for its first event."""
 
         def stream(request: Request) -> bytes:
             request.record.stream = True
@@ -85,7 +86,8 @@ class MetersTests(SynchronousTestCase):
         self._serve(Leaf(stream))
         route = {"route": "/v1/chat/completions"}
         self.assertEqual(self.value("hades_codex_stream_bytes_total", **route), 9)
-        self.assertEqual(self.value("hades_codex_stream_duration_ms_count", **route), 1)
+        self.assertEqual(self.value("hades_codex_first_byte_ms_count", **route), 1)
+        self.assertEqual(self.value("hades_codex_stream_duration_ms_count"), 1)
 
     def test_refused(self) -> None:
         """A refusal counts by reason and by code."""

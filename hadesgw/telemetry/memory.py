@@ -1,0 +1,104 @@
+"""The names by which tools and memory events are told apart, and what a conversation brings of the latter.
+
+Warnings of memory pressure are put into the conversation, so a request brings them: HADES' and Letta's are JSON objects
+in the text of a message. A conversation is sent again with every turn; new in it is what came since the model spoke.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from hadesgw.telemetry.tool_call import UNREADABLE
+
+
+class Vocabulary(Struct, frozen=True):
+    """The names that are told apart; they bound what metrics and logs can contain.
+
+    :ivar tools: tools counted under their own names, beside the memory tools.
+    :ivar memory_tools: tools whose calls are memory events too.
+    :ivar memory_events: values of `type` by which HADES' memory events and Letta's packed messages are known.
+    """
+
+    tools: frozenset[str]
+    memory_tools: frozenset[str]
+    memory_events: frozenset[str]
+
+
+_ABSENT = Raw()
+_MARK = b'\\"type\\"'
+"""How the member `type` of such an object looks in a request's body: within a text."""
+MOST_MESSAGES = 32
+"""Messages at the end of a conversation that are looked at."""
+
+
+class _Packed(Struct, gc=False):
+    type: Any = None
+
+
+class _Said(Struct, gc=False):
+    role: Any = None
+    type: Any = None
+    content: Any = None
+    output: Any = None
+
+
+class _Conversation(Struct, gc=False):
+    messages: Raw = _ABSENT
+    input: Raw = _ABSENT
+
+
+_PACKED = msgspec.json.Decoder(_Packed).decode
+_CONVERSATION = msgspec.json.Decoder(_Conversation).decode
+_RAWS = msgspec.json.Decoder(list[Raw]).decode
+_SAID = msgspec.json.Decoder(_Said).decode
+
+
+def memory_events_in(body: bytes, words: Vocabulary) -> list[str]:
+    """The kinds of memory event that are new in the conversation of a request; in its order.
+
+    :param body: of a request to the model.
+    """
+    if _MARK not in body:
+        return []
+    try:
+        conversation = _CONVERSATION(body)
+        told = conversation.messages if conversation.messages is not _ABSENT else conversation.input
+        said = _RAWS(text) if (text := bytes(told)).startswith(b"[") else []
+        return [kind for text in _new_texts(said) for kind in _packed_kind(text, words)]
+    except UNREADABLE:
+        return []
+
+
+def _new_texts(said: list[Raw]) -> Iterable[str]:
+    """What was said since the model spoke last."""
+    new: list[_Said] = []
+    for raw in reversed(said[-MOST_MESSAGES:]):
+        message = _SAID(bytes(raw))
+        if message.role == "assistant" or message.type in ("function_call", "reasoning"):
+            break
+        new.append(message)
+    for message in reversed(new):
+        for content in (message.content, message.output):
+            if isinstance(content, str):
+                yield content
+            elif isinstance(content, list):
+                yield from (part["text"] for part in content if isinstance(part, dict) and _has_text(part))
+
+
+def _has_text(part: dict[str, Any]) -> bool:
+    return isinstance(part.get("text"), str)
+
+
+def _packed_kind(text: str, words: Vocabulary) -> Iterable[str]:
+    """The kind of memory event that a text consists of: none or one."""
+    if text.lstrip()[:1] == "{":
+        try:
+            kind = _PACKED(text).type
+        except UNREADABLE:
+            return
+        if isinstance(kind, str) and kind in words.memory_events:
+            yield kind

@@ -1,0 +1,124 @@
+"""One answer on its way to the client, watched: what is learned goes into the request's record, the meters, and to
+whoever follows. It sees bytes that have been sent already, so it can neither hold them up nor change them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from hadesgw.http.site import Request
+from hadesgw.interfaces import IAnswerObserver, Record
+from hadesgw.telemetry.followers import Followers
+from hadesgw.telemetry.memory import Vocabulary
+from hadesgw.telemetry.meters import UPSTREAM_ERROR, Meters
+from hadesgw.telemetry.watch import Watch
+
+
+@implementer(IAnswerObserver)
+class Tee:
+    """Watches one answer.
+
+    :param kind: the watch that understands it.
+    :param events: whether it is a stream of events.
+    :param seconds: monotonic time.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        request: Request,
+        kind: type[Watch],
+        events: bool,
+        words: Vocabulary,
+        seconds: Callable[[], float],
+        meters: Meters,
+        followers: Followers,
+    ) -> None:
+        self._request = request
+        self._watch: Watch | None = kind(events, words, self._learned)
+        self._seconds = seconds
+        self._meters = meters
+        self._followers = followers
+        self._gap = meters.gap
+        self._seen = 0  # events, of which the last came
+        self._last = 0.0  # then
+        self._whole = False
+        request.record.settle = self._settle
+
+    def passed(self, data: bytes) -> None:
+        """See :meth:`IAnswerObserver.passed`."""
+        watch = self._watch
+        if watch is None:
+            return
+        try:
+            watch.feed(data)
+        except Exception:  # noqa: BLE001 - a defect of the watch must not become one of the stream
+            self._give_up()
+            return
+        if watch.events != self._seen:
+            now = self._seconds()
+            if self._seen:
+                self._gap((now - self._last) * 1_000)
+            else:
+                self._begun(now)
+            self._seen = watch.events
+            self._last = now
+
+    def completed(self) -> None:
+        """See :meth:`IAnswerObserver.completed`."""
+        self._whole = True
+
+    def _begun(self, now: float) -> None:
+        """The first event: what came before it, head and comments, says nothing of the model."""
+        self._request.record.first_byte = now
+        if self._followers.present:
+            self._followers.learned(self._request, "first_byte", None)
+
+    def _learned(self, fact: str, word: str | None) -> None:
+        """The watch has found something."""
+        record = self._request.record
+        if fact == "tool_call":
+            record.tool_calls += 1
+        elif fact == "memory_event":
+            record.memory_events += 1
+        if self._followers.present:
+            self._followers.learned(self._request, fact, word)
+
+    def _settle(self) -> None:
+        """The request is at its end: bring its record, and the meters, up to date."""
+        watch, record = self._watch, self._request.record
+        record.settle = None
+        if watch is None:
+            return
+        try:
+            watch.end(self._whole)
+        except Exception:  # noqa: BLE001 - as above
+            self._give_up()
+            return
+        self._watch = None  # they know each other: leave no cycle behind
+        record.response_id = watch.response_id
+        if watch.failed and record.reason is None:
+            record.reason = record.code = (
+                UPSTREAM_ERROR  # whatever the status says, and whatever end mark came after it
+            )
+        _note_tokens(record, watch)
+        self._meters.answer_watched(record, watch, self._whole)
+
+    def _give_up(self) -> None:
+        self._log.failure("The watch over an answer failed; the answer goes on without it")
+        self._watch = None
+
+
+def _note_tokens(record: Record, watch: Watch) -> None:
+    """The model server's own numbers; its output's where they are final, or no less than what was seen to come."""
+    if watch.prompt_tokens is not None:
+        record.prompt_tokens = watch.prompt_tokens
+    stated, counted = watch.completion_tokens, watch.counted_tokens
+    if stated is not None and (watch.done or stated >= counted):
+        record.completion_tokens, record.tokens_from = stated, "upstream"
+    elif counted:
+        record.completion_tokens, record.tokens_from = counted, "count"

@@ -1,0 +1,135 @@
+"""The watch over answers in the manner of OpenAI's chat completions, which completions and embeddings share.
+
+A field that another server could give another type is `Any`: one odd member must not hide the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from hadesgw.telemetry.watch import NOTHING, Extras, Watch
+
+
+class _Function(Struct, gc=False):
+    name: Any = None
+    arguments: Any = None
+
+
+class _ToolCall(Struct, gc=False):
+    index: Any = None
+    id: Any = None
+    function: _Function | None = None
+
+
+_NO_FUNCTION = _Function()
+
+
+class _Delta(Struct, gc=False):
+    content: Any = None
+    reasoning: Any = None
+    reasoning_content: Any = None
+    refusal: Any = None
+    tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
+
+
+class _Logprobs(Struct, gc=False):
+    content: list[Raw] | None = None
+    tokens: list[Raw] | None = None
+
+
+_NO_LOGPROBS = _Logprobs()
+
+
+class _Choice(Struct, gc=False):
+    index: Any = 0
+    delta: _Delta | None = None
+    message: _Delta | None = None
+    text: Any = None
+    finish_reason: Any = None
+    token_ids: Any = None
+    logprobs: _Logprobs | None = None
+
+
+class _Chunk(Extras, gc=False):
+    id: Any = None
+    choices: list[_Choice] | None = None
+    usage: Any = None
+
+
+_CHUNK = msgspec.json.Decoder(_Chunk).decode
+
+
+class ChatWatch(Watch):
+    """An answer to `/v1/chat/completions`, `/v1/completions` or `/v1/embeddings`."""
+
+    def _event(self, data: bytes) -> None:
+        if data == b"[DONE]":
+            self.done = True
+            return
+        chunk = _CHUNK(data)
+        if self.response_id is None:
+            self._note_id(chunk.id)
+        for choice in chunk.choices or ():
+            delta = choice.delta
+            calls = wrote = False
+            if delta is not None:
+                wrote = bool(delta.content or delta.reasoning or delta.reasoning_content or delta.refusal)
+                if delta.tool_calls is not None or delta.function_call is not None:
+                    calls = self._note_calls(choice.index, delta)
+            if choice.token_ids is not None or choice.logprobs is not None:
+                self.counted_tokens += _tokens_listed(choice)
+            elif wrote or calls or choice.text:
+                self.counted_tokens += 1
+            if choice.finish_reason is not None:
+                self._note_finish(choice.finish_reason)
+        if chunk.usage is not None:
+            self._note_usage(chunk.usage, "prompt_tokens", "completion_tokens")
+        if chunk.error is not None:
+            self.failed = True
+        elif chunk.choices is None or chunk.memory_events is not NOTHING or chunk.memory_event is not NOTHING:
+            self._note_extras(chunk)
+
+    def _answer(self, data: bytes) -> None:
+        chunk = _CHUNK(data)
+        self._note_id(chunk.id)
+        for choice in chunk.choices or ():
+            if choice.message is not None:
+                self._note_calls(choice.index, choice.message)
+            self._note_finish(choice.finish_reason)
+        self._note_usage(chunk.usage, "prompt_tokens", "completion_tokens")
+        self._note_extras(chunk)
+        self.failed = chunk.error is not None
+        self.done = True
+
+    def _note_calls(self, choice: object, delta: _Delta) -> bool:
+        """Whether there was something of a call."""
+        for part in delta.tool_calls or ():
+            function = part.function or _NO_FUNCTION
+            call = self._find_call(self._key(choice, part.index, function.name), part.id, function.name)
+            self._add_arguments(call, function.arguments)
+        legacy = delta.function_call  # as it was before there were tools: one in each answer, without an id
+        if legacy is not None:
+            self._add_arguments(self._find_call((str(choice), "function"), None, legacy.name), legacy.arguments)
+        return bool(delta.tool_calls) or legacy is not None
+
+    def _key(self, choice: object, index: object, name: object) -> Hashable:
+        """Which call a part belongs to: its index says it; without one a name begins a call, and the rest follows."""
+        if isinstance(index, int):
+            return str(choice), index
+        if name or self._last_call is None:
+            return str(choice), "next", len(self._calls)
+        return self._last_call
+
+
+def _tokens_listed(choice: _Choice) -> int:
+    """The tokens of an event that lists them, as it does for clients that ask for their ids or probabilities."""
+    logprobs = choice.logprobs or _NO_LOGPROBS
+    for tokens in (choice.token_ids, logprobs.content, logprobs.tokens):
+        if isinstance(tokens, list):
+            return len(tokens)
+    return int(bool(choice.delta or choice.text))
