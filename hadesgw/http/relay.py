@@ -17,7 +17,7 @@ from hadesgw.http.client import DONE, Answer, refusal_of
 from hadesgw.http.framing import Fields, answer_fields
 from hadesgw.http.site import Request
 from hadesgw.http.sse import EventScanner
-from hadesgw.interfaces import IProxyObserver
+from hadesgw.interfaces import IAnswerObserver, IProxyObserver
 from hadesgw.policy import refusals
 from hadesgw.policy.dialects import error_event
 from hadesgw.policy.refusals import Refusal
@@ -83,7 +83,6 @@ class Relay(Protocol):
             fields = [field for field in fields if field[0] not in _EVENT_STREAM_NAMES]
             fields += _EVENT_STREAM_FIELDS
             self._events = EventScanner()
-            request.record.stream = True
         elif answer.length is not UNKNOWN_LENGTH:
             fields.append((b"content-length", b"%d" % answer.length))
         request.relayed = fields
