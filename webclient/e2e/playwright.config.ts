@@ -19,6 +19,10 @@ export default defineConfig({
   retries: 0,
   timeout: 90_000,
   expect: { timeout: 15_000 },
+  projects: [
+    { name: "walks", testMatch: "*.spec.ts" },
+    { name: "measures", testMatch: "measure.ts" },
+  ],
   use: {
     browserName: "chromium",
     viewport: { width: 1280, height: 800 },

@@ -112,8 +112,8 @@ export interface Line {
   readonly pause_ms?: number;
   /** Break the connection after the last piece instead of ending the answer. */
   readonly cut?: boolean;
-  /** Wait for ever after the last piece. */
-  readonly hang?: boolean;
+  /** Wait for ever: before the head of the answer, or after the last piece. */
+  readonly hang?: "head" | "end";
 }
 
 /** A model server that says what it is told to, once each, in turn; and remembers what it was asked. */
@@ -148,6 +148,7 @@ export class Actor implements Model {
     if (path === "/tokenize") return void response.setHeader("content-type", "application/json").end('{"count":10,"max_model_len":32768,"tokens":[]}');
     this.asked.push({ path, headers, body });
     const line = this.lines.shift() ?? { status: 500, pieces: ["the actor has no line"] };
+    if (line.hang === "head") return;
     response.writeHead(line.status ?? 200, { "content-type": "text/event-stream; charset=utf-8", ...line.headers });
     response.flushHeaders();
     let gone = false;
@@ -158,7 +159,7 @@ export class Actor implements Model {
       await new Promise((on) => (line.pause_ms ? setTimeout(on, line.pause_ms) : setImmediate(on)));
     }
     if (line.cut) response.destroy();
-    else if (!line.hang) response.end();
+    else if (line.hang !== "end") response.end();
   }
 
   async stop(): Promise<void> {
