@@ -92,6 +92,10 @@ class IGatewayRequest(IRequest):
         " before the request is sent on; False when it has been refused for that. None when nobody wants to know."
     )
 
+    hides_usage = Attribute(
+        "Whether the event that tells a stream's usage is to be kept from the client, who did not ask for it (bool)."
+    )
+
     body = Attribute("The whole body as it is to be sent on (bytes), when a layer has read it; else None.")
 
     def at_end(ended: Callable[[bool], None]) -> None:
@@ -285,6 +289,13 @@ class IAnswerObserver(Interface):
 
     def completed() -> None:
         """It has come to its end in good order. Not called for one that broke off, or whose client left."""
+
+
+class ISessionMeter(Interface):
+    """Told how many coding sessions there are."""
+
+    def sessions(count: int) -> None:
+        """So many now, from their start to the end of their last process."""
 
 
 class IMeter(Interface):

@@ -258,6 +258,11 @@ class Session:
         return self.state in _OVER
 
     @property
+    def in_turn(self) -> bool:
+        """Whether a turn runs, or waits for an approval."""
+        return self.state in _BUSY
+
+    @property
     def active_files(self) -> list[str]:
         """The active files, sorted."""
         return sorted(self._active)
@@ -333,7 +338,7 @@ class Session:
         :raises SessionRefused: if it is empty or too long, the queue is full, or the session is over.
         """
         self._require_alive()
-        self._require_fit(text)
+        require_fit(text, self._bounds.input_bytes)
         command = parse(text, self._claims)
         if isinstance(command, UnknownCommand):
             self._received(text, steer=False)
@@ -356,7 +361,7 @@ class Session:
         :raises SessionRefused: as for :meth:`input`, and if no turn runs.
         """
         self._require_alive()
-        self._require_fit(text)
+        require_fit(text, self._bounds.input_bytes)
         self._require_turn()
         self._received(text, steer=True)
         self._effects.append(Steer(text))
@@ -722,13 +727,18 @@ class Session:
         if self.state not in _BUSY:
             raise SessionRefused(Reason.NO_TURN, "no turn runs")
 
-    def _require_fit(self, text: str) -> None:
-        if not text.strip():
-            raise SessionRefused(Reason.NO_INPUT, "No input text provided")
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError:
-            raise SessionRefused(Reason.BAD_REQUEST, "the input has half a surrogate pair: no Unicode text") from None
-        if size > self._bounds.input_bytes:
-            limit = self._bounds.input_bytes
-            raise SessionRefused(Reason.TOO_LARGE, f"the input has {size} bytes; at most {limit} are taken")
+
+def require_fit(text: str, limit: int) -> None:
+    """See that an input can be taken.
+
+    :param limit: bytes in UTF-8.
+    :raises SessionRefused: if it is empty, too long, or no Unicode text.
+    """
+    if not text.strip():
+        raise SessionRefused(Reason.NO_INPUT, "No input text provided")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise SessionRefused(Reason.BAD_REQUEST, "the input has half a surrogate pair: no Unicode text") from None
+    if size > limit:
+        raise SessionRefused(Reason.TOO_LARGE, f"the input has {size} bytes; at most {limit} are taken")

@@ -16,6 +16,7 @@ from hadesgw.interfaces import (
     IListenerObserver,
     IMeter,
     IReadinessObserver,
+    ISessionMeter,
     ISiteObserver,
     IValidationObserver,
     Record,
@@ -115,6 +116,7 @@ class Meters:
             _LATENCY_MS,
             registry,
         )
+        self._sessions = Gauge("hades_codex_sessions", "Coding sessions there are.", registry=registry)
         self._connections = Gauge("hades_codex_connections", "Client connections open.", registry=registry)
         self._unexpected_listeners = Gauge(
             "hades_codex_unexpected_listeners",
@@ -254,6 +256,12 @@ class Meters:
     def memory_event(self, kind: str) -> None:
         """A conversation brought a memory event of that (configured) kind."""
         self._child(self._memory_events, kind).inc()
+
+    # -- ISessionMeter -------------------------------------------------------------------------------------------------
+
+    def sessions(self, count: int) -> None:
+        """See :meth:`ISessionMeter.sessions`."""
+        self._sessions.set(count)
 
     # -- ISiteObserver -------------------------------------------------------------------------------------------------
 
