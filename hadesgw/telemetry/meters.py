@@ -41,6 +41,7 @@ NOBODY = "none"
     IGuardObserver,
     ILimiterObserver,
     IListenerObserver,
+    ISessionMeter,
     ISiteObserver,
     IReadinessObserver,
     IValidationObserver,
