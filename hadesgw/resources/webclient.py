@@ -118,6 +118,7 @@ def page_settings(config: Config) -> bytes:
                 "max_in_flight": limits.max_in_flight,
             },
             "connect": config.webclient.connect,
+            "memory_tools": config.telemetry.memory_tools,
         }
     )
 

@@ -200,6 +200,7 @@ class SettingsTests(Case):
                     "max_in_flight": 4,
                 },
                 "connect": [],
+                "memory_tools": list(Config().telemetry.memory_tools),
             },
         )
 
