@@ -17,10 +17,7 @@ from hadesgw.interfaces import IRequestLog
 from hadesgw.sessions import commands
 from hadesgw.sessions.commands import Command, Outcome, Verb
 from hadesgw.sessions.desk import Desk
-from hadesgw.sessions.engine import AgentEvent, EngineFailure, FilesTouched, IAgentObserver, IEngine, Launch
-from hadesgw.sessions.messages import Message
-from hadesgw.sessions.refusals import Reason, SessionRefused
-from hadesgw.sessions.session import (
+from hadesgw.sessions.effects import (
     Begin,
     Carry,
     Decide,
@@ -29,12 +26,14 @@ from hadesgw.sessions.session import (
     End,
     Interrupt,
     Say,
-    Session,
-    State,
     Steer,
     Tell,
     TurnOver,
 )
+from hadesgw.sessions.engine import AgentEvent, EngineFailure, FilesTouched, IAgentObserver, IEngine, Launch
+from hadesgw.sessions.messages import Message
+from hadesgw.sessions.refusals import Reason, SessionRefused
+from hadesgw.sessions.session import Session, State
 
 STOP_SECONDS = 30.0
 """The longest that an agent's end is waited for; then the session is given up, and that is a defect of its engine."""

@@ -23,11 +23,12 @@ from hadesgw.policy.credentials import Client
 from hadesgw.policy.session_tokens import SessionTokens
 from hadesgw.sessions.conductor import Conductor, Errand
 from hadesgw.sessions.desk import Desk
+from hadesgw.sessions.effects import Effects
 from hadesgw.sessions.engine import Decision, IEngine, Launch
 from hadesgw.sessions.git import Git, Repository
 from hadesgw.sessions.messages import Message
 from hadesgw.sessions.refusals import Reason, SessionRefused
-from hadesgw.sessions.session import Bounds, Effects, Identity, Session, require_fit
+from hadesgw.sessions.session import Bounds, Identity, Session, require_fit
 from hadesgw.sessions.snapshots import Snapshots
 from hadesgw.sessions.workspace import Workspace
 
