@@ -153,6 +153,7 @@ def _validation(parts: Parts, path: str, inner: IResource) -> IResource:
             upstream.output_tokens or config.budget.output_tokens,
         ),
         limits.body.cap,
+        config.usage.ask_upstream,
         parts.meters,
     )
 

@@ -16,11 +16,12 @@ from hadesgw.http.channel import PHRASES
 from hadesgw.http.client import DONE, Answer, refusal_of
 from hadesgw.http.framing import Fields, answer_fields
 from hadesgw.http.site import Request
-from hadesgw.http.sse import EventScanner
+from hadesgw.http.sse import EventCutter, EventScanner
 from hadesgw.interfaces import IAnswerObserver, IProxyObserver
 from hadesgw.policy import refusals
 from hadesgw.policy.dialects import error_event
 from hadesgw.policy.refusals import Refusal
+from hadesgw.policy.usage import tells_usage
 
 _EVENT_STREAM_FIELDS = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
 _EVENT_STREAM_NAMES = frozenset(name for name, _ in _EVENT_STREAM_FIELDS)
@@ -46,6 +47,7 @@ class Relay(Protocol):
         self._asked: Deferred[None] | None = None
         self._answer: Answer | None = None
         self._events: EventScanner | None = None
+        self._cutter: EventCutter | None = None
         self._seen_by: IAnswerObserver | None = None
         self._ended = False
 
@@ -83,6 +85,8 @@ class Relay(Protocol):
             fields = [field for field in fields if field[0] not in _EVENT_STREAM_NAMES]
             fields += _EVENT_STREAM_FIELDS
             self._events = EventScanner()
+            if request.hides_usage:
+                self._cutter = EventCutter(tells_usage)
         elif answer.length is not UNKNOWN_LENGTH:
             fields.append((b"content-length", b"%d" % answer.length))
         request.relayed = fields
@@ -113,9 +117,10 @@ class Relay(Protocol):
         """Some of the body: on with it, as it is."""
         if self._ended:
             return
-        if self._events is None or self._events.feed(data):
+        passing = data if self._cutter is None else self._cutter.feed(data)
+        if self._events is None or self._events.feed(passing):
             self._request.watch(self._idle_seconds)
-        self._request.write(data)
+        self._request.write(passing)
         if self._seen_by is not None:
             self._seen_by.passed(data)
 
@@ -123,6 +128,9 @@ class Relay(Protocol):
         """The body is at its end."""
         if self._ended:
             return
+        if self._cutter is not None and self._events is not None and (rest := self._cutter.rest()):
+            self._events.feed(rest)
+            self._request.write(rest)
         self._end()
         if reason is DONE or reason.check(ResponseDone):
             if self._seen_by is not None:

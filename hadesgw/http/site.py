@@ -51,6 +51,7 @@ class Request(server.Request):
     on_late: Callable[[], None] | None = None
     on_tokens: Callable[[int], bool] | None = None
     body: bytes | None = None
+    hides_usage = False
     _bodiless = False  # whether the answer has no body whatever its fields say
     _measured = False  # whether they state its length
 

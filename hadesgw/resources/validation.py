@@ -25,6 +25,7 @@ from hadesgw.policy.budget import Budget, Verdict, counted, judge, prompt_estima
 from hadesgw.policy.counting import Question, count_in, questions
 from hadesgw.policy.refusals import Refused
 from hadesgw.policy.request_body import ROUTES, Asked, BodyLimits, BodyReader, is_json, with_output
+from hadesgw.policy.usage import with_usage
 from hadesgw.resources.layer import Layer
 from hadesgw.resources.models import Models
 
@@ -81,6 +82,7 @@ class Validation(Layer):
     :param limits: on bodies.
     :param budget: on tokens.
     :param cap: the most bytes a body may have, by path.
+    :param ask_usage: whether streams are asked for their usage whose clients do not ask.
     :param observer: told what is not known exactly.
     """
 
@@ -92,6 +94,7 @@ class Validation(Layer):
         limits: BodyLimits,
         budget: Budget,
         cap: Callable[[bytes], int],
+        ask_usage: bool,
         observer: IValidationObserver,
     ) -> None:
         Layer.__init__(self, inner)
@@ -99,6 +102,7 @@ class Validation(Layer):
         self.counter = counter
         self.budget = budget
         self.observer = observer
+        self._ask_usage = ask_usage
         self._routes = {
             path: (path.decode("ascii"), BodyReader(route, limits), cap(path)) for path, route in ROUTES.items()
         }
@@ -174,6 +178,9 @@ class Validation(Layer):
             if not request.on_tokens(read + prompts * asked.choices * verdict.output):
                 return False
         request.body = body if asked.output is not None else with_output(asked, body, verdict.output)
+        if self._ask_usage and (asking := with_usage(asked, request.body)) is not None:
+            request.body = asking
+            request.hides_usage = True
         return True
 
 

@@ -253,6 +253,80 @@ class BodyTests(Case):
         self.assertEqual((answer.body, answer.whole), (b"".join(pieces), True))
 
 
+class UsageTests(Case):
+    """The event that tells a stream's usage, when the client is not to see it."""
+
+    USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n'
+    DONE = b"data: [DONE]\n\n"
+
+    def relay(self, request: Request) -> int:
+        request.hides_usage = b"hide" in request.uri
+        return super().relay(request)
+
+    def test_it_is_cut_out_for_who_did_not_ask(self) -> None:
+        """However it is divided; for others it passes."""
+        stream = EVENT + self.USAGE + self.DONE
+        for path, expected in ((CHAT + b"?hide", EVENT + self.DONE), (CHAT, stream)):
+            for at in (1, len(EVENT), len(EVENT) + 9, len(stream) - 3):
+                pieces = [chunk(piece) for piece in (stream[:at], stream[at:])]
+                answer = self.answered(STREAM, *pieces, b"0\r\n\r\n", path=path)
+                self.assertEqual(answer.body, expected)
+
+    def test_a_stream_that_ends_inside_an_event(self) -> None:
+        """All of it comes, and is closed if it broke off."""
+        caller = self.call(CHAT + b"?hide")
+        self.server.say(STREAM, chunk(EVENT + self.USAGE[:20]), b"0\r\n\r\n")
+        self.assertEqual(caller.answer().body, EVENT + self.USAGE[:20])
+        caller = self.call(CHAT + b"?hide")
+        self.server.say(STREAM, chunk(EVENT + self.USAGE[:20]))
+        self.server.reset()
+        broken = b"\n\n" + error_event(refusals.STREAM_TRUNCATED, dialect_of(CHAT))
+        self.assertTrue(caller.received.endswith(b"%x\r\n%b\r\n" % (len(broken), broken)))
+
+    def test_nothing_is_taken_from_an_answer_in_one_piece(self) -> None:
+        """Whatever it looks like."""
+        self.assertEqual(self.answered(measured(self.USAGE), path=CHAT + b"?hide").body, self.USAGE)
+
+
+class ObserverTests(Case):
+    """Who sees the body of an answer."""
+
+    def setUp(self) -> None:
+        Case.setUp(self)
+        self.seen: list[bytes] = []
+        self.begun: list[tuple[int, bool]] = []
+        self.whole = 0
+        self.notes.answer_begun = self._begun  # type: ignore[method-assign, assignment]
+
+    def _begun(self, request: Request, code: int, events: bool) -> ObserverTests:
+        self.begun.append((code, events))
+        return self
+
+    def passed(self, data: bytes) -> None:
+        self.seen.append(data)
+
+    def completed(self) -> None:
+        self.whole += 1
+
+    def test_it_sees_every_byte_after_the_client(self) -> None:
+        """As they came, also what is cut out of the client's answer; and that the end was in good order."""
+        usage = UsageTests.USAGE
+        self.answered(STREAM, chunk(EVENT), chunk(usage), b"0\r\n\r\n")
+        self.assertEqual((self.seen, self.begun, self.whole), ([EVENT, usage], [(200, True)], 1))
+        self.answered(measured(b"{}"))
+        self.assertEqual((self.seen[2:], self.begun[1:], self.whole), ([b"{}"], [(200, False)], 2))
+
+    def test_a_broken_answer_is_not_completed(self) -> None:
+        """Nor one whose client has left."""
+        self.call()
+        self.server.say(STREAM, chunk(EVENT))
+        self.server.reset()
+        caller = self.call()
+        self.server.say(STREAM, chunk(EVENT))
+        caller.leave()
+        self.assertEqual((self.seen, self.whole), ([EVENT, EVENT], 0))
+
+
 class FailureTests(Case):
     """Ends that are none: always told, in the caller's dialect, and never to be taken for the real one."""
 

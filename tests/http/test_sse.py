@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hadesgw.http.sse import EventScanner
+from hadesgw.http.sse import LONGEST_HELD, EventCutter, EventScanner
 
 LINE_ENDS = (b"\n", b"\r\n", b"\r")
 PARTS = st.sampled_from(
@@ -44,6 +44,52 @@ def signs_of_life(data: bytes) -> list[bool]:
         text = line.rstrip(b"\r\n")
         signs += [not line.startswith(b":")] * len(text) + [False] * (len(line) - len(text))
     return signs
+
+
+def cut(*pieces: bytes) -> tuple[list[bytes], bytes]:
+    """What passes of a stream that comes in these pieces when events with an "x" are unwanted; and what is left."""
+    cutter = EventCutter(lambda event: b"x" in event)
+    return [cutter.feed(piece) for piece in pieces], cutter.rest()
+
+
+class CutterTests(SynchronousTestCase):
+    """Taking events out."""
+
+    def test_wanted_events_pass_at_once_and_as_they_are(self) -> None:
+        """Each when it is whole, whatever ends its lines; comments too."""
+        for end in LINE_ENDS:
+            first, second = b"data: 1" + end + end, b": c" + end + b"data: 2" + end + end
+            self.assertEqual(cut(first, second[:-1], second[-1:])[0][0], first, end)
+            self.assertEqual(b"".join(cut(first, second[:-1], second[-1:])[0]), first + second, end)
+            self.assertEqual(cut(first + second), ([first + second], b""))
+
+    def test_unwanted_events_do_not(self) -> None:
+        """Nothing of them, wherever they were divided."""
+        stream = b"data: 1\n\ndata: x\n\ndata: 2\n\n"
+        for at in range(len(stream)):
+            passed, rest = cut(stream[:at], stream[at:])
+            self.assertEqual((b"".join(passed), rest), (b"data: 1\n\ndata: 2\n\n", b""))
+
+    def test_what_does_not_come_to_its_end_is_left(self) -> None:
+        """Whoever ends the stream passes it on."""
+        self.assertEqual(cut(b"data: 1\n\ndata: x\n"), ([b"data: 1\n\n"], b"data: x\n"))
+
+    def test_an_endless_event_is_wanted(self) -> None:
+        """No more is held than an event that tells usage could have; the one behind it is judged again."""
+        long = b"data: x" + b"y" * LONGEST_HELD
+        passed, rest = cut(long, b"y\r\n\r", b"\ndata: x\n\n", b"data: 2\n\n")
+        self.assertEqual(passed[0], long[:-3])
+        self.assertEqual((b"".join(passed), rest), (long + b"y\r\n\r\ndata: 2\n\n", b""))
+
+    @given(st.lists(STREAMS, max_size=6))
+    def test_no_split_changes_what_passes(self, pieces: list[bytes]) -> None:
+        """And without unwanted events every byte does."""
+        whole = b"".join(pieces)
+        cutter = EventCutter(lambda event: False)
+        passed = [cutter.feed(piece) for piece in pieces]
+        self.assertEqual(b"".join(passed) + cutter.rest(), whole)
+        together, apart = cut(whole), cut(*pieces)
+        self.assertEqual((b"".join(together[0]), together[1]), (b"".join(apart[0]), apart[1]))
 
 
 class BorderTests(SynchronousTestCase):

@@ -65,6 +65,7 @@ class Case(SynchronousTestCase):
         own: tuple[str, ...] | None = None,
         budget: Budget = BUDGET,
         leaf: Leaf | None = None,
+        ask_usage: bool = False,
     ) -> None:
         """Begin anew."""
         self.door = Door()
@@ -82,6 +83,7 @@ class Case(SynchronousTestCase):
             BodyLimits(4, False, frozenset(("cache_salt",))),
             budget,
             lambda path: CAP,
+            ask_usage,
             self.notes,
         )
         self.asked: list[Request] = []
@@ -459,6 +461,31 @@ class EstimateTests(Case):
         self.server.say(measured(b'{"count":5,"tokens":[' + b"1," * 100_000 + b"1]}"))
         self.assert_refused(caller, refusals.UPSTREAM_GARBAGE)
         self.assertEqual(self.server.open, [])
+
+
+class UsageTests(Case):
+    """What a stream cost, asked for a client that did not ask."""
+
+    def test_only_where_it_is_configured(self) -> None:
+        """Else a body is sent on as it came."""
+        for ask in (False, True):
+            self.build(ask_usage=ask, budget=Budget(8192, 100))
+            asked = json.loads(self.chat(stream=True, max_tokens=1).answer().body)
+            self.assertEqual(asked.get("stream_options"), {"include_usage": True} if ask else None)
+            self.assertEqual(self.asked[-1].hides_usage, ask)
+
+    def test_beside_the_limit_that_is_ours(self) -> None:
+        """Both changes to a body go together."""
+        self.build(ask_usage=True, budget=Budget(8192, 100))
+        asked = json.loads(self.chat(stream=True).answer().body)
+        self.assertEqual((asked["max_tokens"], asked["stream_options"]), (100, {"include_usage": True}))
+
+    def test_who_asks_is_told(self) -> None:
+        """Then nothing is hidden; nor where there is no stream."""
+        self.build(ask_usage=True, budget=Budget(8192, 100))
+        for fields in ({"stream": True, "stream_options": {"include_usage": True}}, {"stream": False}, {}):
+            self.chat(max_tokens=1, **fields)
+            self.assertFalse(self.asked[-1].hides_usage, fields)
 
 
 class DepartureTests(Case):
