@@ -178,6 +178,11 @@ def _parser(surroundings: Surroundings) -> _Parser:
     )
     check.set_defaults(command=_run_check)
 
+    doctor = _command(commands, "doctor", "look at everything a gateway depends on, and say what to do")
+    doctor.add_argument("--config", metavar="FILE", help="the configuration; without it, the built-in one")
+    doctor.add_argument("--json", action="store_true", help="a JSON object for each finding")
+    doctor.set_defaults(command=_run_doctor)
+
     for name, summary in (
         ("status", "show how the gateway that runs on this machine is"),
         ("reload", "have the running gateway take up its clients and certificates anew"),
@@ -236,6 +241,27 @@ def _run_demo(options: argparse.Namespace, surroundings: Surroundings) -> None:
             command.append(f"--{option}={value}")
     sys.stdout.flush()
     surroundings.execute(sys.executable, command)
+
+
+# -- doctor ----------------------------------------------------------------------------------------------------
+
+
+def _run_doctor(options: argparse.Namespace, surroundings: Surroundings) -> None:
+    from hadesgw.service.doctor import Patient, examine
+
+    patient = Patient(path=options.config, environ=surroundings.environ, now=surroundings.now(), engines={})
+    signs = {"good": "ok", "warning": "!!", "bad": "XX"}
+    bad = 0
+    for finding in examine(patient):
+        bad += finding.verdict == "bad"
+        if options.json:
+            print(msgspec.json.encode(finding).decode(), flush=True)
+            continue
+        print(f"{signs[finding.verdict]}  {finding.subject}: {finding.told}", flush=True)
+        if finding.remedy:
+            print(f"    -> {finding.remedy}", flush=True)
+    if bad:
+        raise Refused(f"{bad} finding{'s' if bad > 1 else ''} would keep a gateway from serving")
 
 
 # -- status, reload, tail --------------------------------------------------------------------------------------

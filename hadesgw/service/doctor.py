@@ -1,0 +1,261 @@
+"""`hadesgw doctor`: looks at everything a gateway depends on, and says of each thing what was found and what to do.
+
+It changes nothing, and needs no gateway to run. What a start would refuse is bad; what will hurt later is a warning.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import resource
+import shlex
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from hadesgw.config import Config, ConfigError, clients_source, load
+from hadesgw.policy.credentials import Client, ClientDirectory, ClientsError, parse_clients, read_clients
+from hadesgw.policy.exposure import Address, Exposed
+from hadesgw.policy.listening import Listener, parse_listener
+from hadesgw.service.control import ControlRefused, ask, control_path
+from hadesgw.service.listeners import judge_unopened
+from hadesgw.service.model_socket import look_at_model_server
+from hadesgw.service.tls import load_credentials
+from hadesgw.tree import check_tree
+
+SOON = timedelta(days=14)
+"""What ends within that should be renewed now."""
+_BYTES_OF_TOKEN = 3
+"""Fewer bytes than a token of ordinary text has on average: a body cap below that many for each token is in the way."""
+
+
+class Finding(Struct, frozen=True):
+    """What was found of one thing.
+
+    :ivar subject: what was looked at.
+    :ivar remedy: what to do, if there is anything.
+    """
+
+    subject: str
+    verdict: Literal["good", "warning", "bad"]
+    told: str
+    remedy: str = ""
+
+
+class Patient(Struct, frozen=True, kw_only=True):
+    """What the examination is given.
+
+    :ivar path: of the configuration; None for the built-in one.
+    :ivar engines: for each engine of coding sessions, what stands in its way, or None.
+    """
+
+    path: str | None
+    environ: Mapping[str, str]
+    now: datetime
+    engines: Mapping[str, Callable[[Config], str | None]]
+
+
+def examine(patient: Patient) -> Iterator[Finding]:
+    """Look at everything, one thing after another; each is told as soon as it is known."""
+    try:
+        config = load(patient.path)
+        check_tree(config)
+    except ConfigError as error:
+        yield Finding("configuration", "bad", str(error), "mend the file; docs/configuration.md has every key")
+        return
+    yield Finding("configuration", "good", f"{config.source}: {len(config.tree)} paths")
+    yield from _clients(config, patient)
+    yield from _tls(config, patient)
+    running = _running(config, patient.environ)
+    yield from _listeners(config, running)
+    yield _gateway(config, running, patient.environ)
+    for upstream in config.upstream:
+        for verdict, told, remedy in look_at_model_server(config, upstream):
+            yield Finding(f"upstream {upstream.name}", verdict, told, remedy)
+    yield from _limits(config)
+    yield _clock()
+    yield from _engines(config, patient)
+
+
+# -- Clients -----------------------------------------------------------------------------------------------------------
+
+
+def _clients(config: Config, patient: Patient) -> Iterator[Finding]:
+    try:
+        source = clients_source(config, patient.environ)
+        if source.path:
+            directory = read_clients(source.path, patient.environ.get("CREDENTIALS_DIRECTORY"))
+        else:
+            directory = parse_clients(source.text, "$HADESGW_CLIENTS") if source.text else ClientDirectory(())
+    except (ConfigError, ClientsError) as error:
+        yield Finding("clients", "bad", str(error), "mend it; `hadesgw token` makes and takes out entries")
+        return
+    if config.clients.anonymous:
+        told = f"whoever can connect is let in without a credential, as {config.clients.anonymous}"
+        yield Finding("clients", "warning", told, "fine for a demo; else set clients.anonymous to empty")
+    if not len(directory):
+        if not config.clients.anonymous:
+            command = f"hadesgw token new NAME --append --file {shlex.quote(config.clients.file or 'clients.toml')}"
+            yield Finding("clients", "bad", "there is none, so nobody could come in", f"run: {command}")
+        return
+    yield Finding("clients", "good", f"{len(directory)} in {source.path or '$HADESGW_CLIENTS'}")
+    for client in directory.clients:
+        yield from _expiry(client, patient.now)
+
+
+def _expiry(client: Client, now: datetime) -> Iterator[Finding]:
+    """A client whose last token is about to end, or has ended."""
+    if client.certificate is not None or not client.tokens:
+        return
+    ends = [token.expires for token in client.tokens]
+    last = max((end for end in ends if end is not None), default=now)
+    if None in ends or last > now + SOON:
+        return
+    word = "has no valid token any more" if last <= now else f"has no valid token after {last:%Y-%m-%d}"
+    remedy = f"run: hadesgw token new {client.name} --rotate"
+    yield Finding("clients", "warning", f"{client.name} {word}", remedy)
+
+
+# -- TLS, listeners, the gateway itself --------------------------------------------------------------------------------
+
+
+def _tls(config: Config, patient: Patient) -> Iterator[Finding]:
+    try:
+        found = load_credentials(
+            config.tls, config.source, patient.environ.get("CREDENTIALS_DIRECTORY"), patient.now
+        )
+    except ConfigError as error:
+        yield Finding("tls", "bad", str(error), "renew the certificate, or mend the path; to try: hadesgw cert")
+        return
+    if found is None:
+        yield Finding("tls", "good", "not configured: only loopback and UNIX sockets may be listened on")
+        return
+    left = found.identity.expires - patient.now
+    told = f"the certificate fits its key and counts for {left.days} more days"
+    if left <= SOON:
+        yield Finding("tls", "warning", told, "renew it, then: hadesgw reload")
+    else:
+        yield Finding("tls", "good", told)
+
+
+def _running(config: Config, environ: Mapping[str, str]) -> Mapping[str, object] | None:
+    """What the gateway that runs says of itself, if one does."""
+    try:
+        return ask(control_path(config.server.control, environ), "status")
+    except ControlRefused:
+        return None
+
+
+def _listeners(config: Config, running: Mapping[str, object] | None) -> Iterator[Finding]:
+    for description in config.server.listen:
+        try:
+            judge_unopened(description, anonymous=bool(config.clients.anonymous))
+        except Exposed as exposed:
+            yield Finding("listener", "bad", str(exposed), "docs/security.md tells the rule")
+            continue
+        if running is not None:
+            continue
+        taken = _taken(parse_listener(description))
+        if taken is None:
+            yield Finding("listener", "good", f"{description} can be had")
+        else:
+            yield Finding("listener", "bad", f"{description} cannot be had: {taken}", _remedy_of(taken))
+
+
+def _taken(listener: Listener) -> str | None:
+    """Why the address cannot be bound now; None if it can, or is no address."""
+    if not listener.port:
+        return None
+    try:
+        place = Address.of(listener.interface or "0.0.0.0", listener.port)  # noqa: S104 - what no interface means
+    except ValueError:  # a host name
+        return None
+    family = socket.AF_INET6 if place.host.version == 6 else socket.AF_INET
+    try:
+        with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((str(place.host), listener.port))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _remedy_of(taken: str) -> str:
+    if taken == os.strerror(errno.EADDRINUSE):
+        return "see who listens there: ss -lntp; end it, or set server.listen to another port"
+    if taken == os.strerror(errno.EACCES):
+        return "a port below 1024 takes root, or CAP_NET_BIND_SERVICE"
+    return "set server.listen to an address of this machine"
+
+
+def _gateway(config: Config, running: Mapping[str, object] | None, environ: Mapping[str, str]) -> Finding:
+    if running is None:
+        place = control_path(config.server.control, environ)
+        return Finding("gateway", "good", f"none runs here that can be asked, at {place}")
+    told = f"process {running.get('pid')} serves with {running.get('configuration')}"
+    if running.get("configuration") != config.source:
+        return Finding("gateway", "warning", told, f"that is not {config.source}: examine it by --config")
+    return Finding("gateway", "good", told)
+
+
+# -- Limits, clock, engines --------------------------------------------------------------------------------------------
+
+
+def _limits(config: Config) -> Iterator[Finding]:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * config.limits.connections
+    if soft < wanted:
+        told = f"limits.connections = {config.limits.connections} may need {wanted} descriptors, here are {soft}"
+        yield Finding("limits", "warning", told, "raise LimitNOFILE of the service, or ulimit -n; or lower the limit")
+    context = max(each.context_tokens or config.budget.context_tokens for each in config.upstream)
+    cap = max(config.limits.body.default, *config.limits.body.routes.values(), 0)
+    if cap < context * _BYTES_OF_TOKEN:
+        told = f"no body may be larger than {cap} bytes, too small for {context} tokens of text"
+        yield Finding("limits", "warning", told, "raise [limits.body], or lower the budget's context_tokens")
+    if soft >= wanted and cap >= context * _BYTES_OF_TOKEN:
+        yield Finding("limits", "good", f"{soft} descriptors, bodies up to {cap} bytes for {context} tokens")
+
+
+class _Timex(ctypes.Structure):
+    """The beginning of `struct timex`, adjtimex(2), and room for the rest of it."""
+
+    _fields_ = (("modes", ctypes.c_uint), ("rest", ctypes.c_char * 512))
+
+
+_UNSYNCHRONISED = 5  # TIME_ERROR
+
+
+def _clock() -> Finding:
+    """Expiry dates are only as good as the clock they are compared with."""
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.byref(_Timex()))
+    except (OSError, AttributeError):
+        state = -1
+    if state == _UNSYNCHRONISED:
+        told = "nobody keeps this machine's clock right: tokens and certificates may end early, or late"
+        return Finding("clock", "warning", told, "start a time service: systemd-timesyncd, chrony")
+    if state < 0:
+        told = "the kernel does not say whether this machine's clock is kept right"
+        return Finding("clock", "warning", told, "see: timedatectl")
+    return Finding("clock", "good", "kept right by a time service")
+
+
+def _engines(config: Config, patient: Patient) -> Iterator[Finding]:
+    """What stands in the way of coding sessions, if any path leads to them."""
+    if not any(layers[-1] in ("codex", "codex-socket") for layers in config.tree.values()):
+        return
+    for name, obstacle in patient.engines.items():
+        if name == config.sessions.engine:
+            told = obstacle(config)
+            verdict: Literal["good", "warning"] = "good" if told is None else "warning"
+            yield Finding(f"engine {name}", verdict, told or "ready", "")
+    for name, folder in config.sessions.workspaces.items():
+        if not Path(folder).is_dir():
+            told = f"workspace {name}: {folder} is no folder"
+            yield Finding("sessions", "bad", told, f"run: mkdir -p {shlex.quote(str(folder))}")
