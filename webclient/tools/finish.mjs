@@ -41,7 +41,7 @@ writeFileSync(join(dist, "LICENSES.txt"),
 const digest = createHash("sha256");
 for (const path of files(dist)) digest.update(path.slice(dist.length)).update(readFileSync(path));
 const { version } = JSON.parse(read(join(root, "package.json")));
-writeFileSync(join(dist, "build.json"), `${JSON.stringify({ version, build: digest.digest("hex").slice(0, 16) })}\n`);
+writeFileSync(join(dist, "build.json"), `${JSON.stringify({ version, hash: digest.digest("hex").slice(0, 16) })}\n`);
 
 for (const path of files(dist).filter((path) => /\.(html|js|css|svg|txt|json)$/.test(path))) {
   const packed = gzipSync(readFileSync(path), { level: 9 });

@@ -1,0 +1,133 @@
+// The page: sessions, transcript, inspector beside each other as far as there is room; else the outer two slide over the
+// middle, which cannot be reached meanwhile.
+
+import { useSignalEffect } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { type Bench, BenchProvider, use_bench } from "./bench";
+import { Bar } from "./bar";
+import { Announcer } from "./chrome/announcer";
+import { global_keys } from "./chrome/keys";
+import { Palette } from "./chrome/palette";
+import { Shortcuts } from "./chrome/shortcuts";
+import { StatusLine } from "./chrome/status";
+import { Splitter } from "./chrome/splitter";
+import { Composer } from "./composer/composer";
+import { short_count } from "./format";
+import { Inspector } from "./inspector/inspector";
+import { Chip, QuietButton } from "./parts";
+import { SessionDialog } from "./sessions/dialogs";
+import { SessionsPane } from "./sessions/pane";
+import { ReplayBar } from "./sessions/replay";
+import { SettingsDialog } from "./settings/dialog";
+import { t } from "./strings";
+import { TranscriptLog } from "./transcript/transcript";
+
+export function App({ bench }: { bench: Bench }) {
+  use_room(bench);
+  use_theme(bench);
+  useSignalEffect(() => {
+    // There is always a session to write in; it is kept from its first prompt on.
+    if (bench.engine.sessions.ready.value && bench.engine.sessions.current.value === null) bench.engine.sessions.create();
+  });
+  useEffect(() => {
+    const on_key = (event: KeyboardEvent) => global_keys(bench, event);
+    document.addEventListener("keydown", on_key);
+    return () => document.removeEventListener("keydown", on_key);
+  }, []);
+  const room = bench.room.value;
+  const sessions = bench.sessions_open.value;
+  const inspector = bench.inspector_open.value;
+  const covered = (room < 3 && inspector) || (room < 2 && sessions);
+  return (
+    <BenchProvider value={bench}>
+      <a class="skip" href="#prompt" onClick={(event) => { event.preventDefault(); document.getElementById("prompt")?.focus(); }}>{t.skip}</a>
+      <div class={`bench room-${room} ${sessions ? "with-sessions" : ""} ${inspector ? "with-inspector" : ""}`}>
+        {sessions && <nav class="pane sessions" aria-label={t.sessions.title}><SessionsPane /></nav>}
+        <main class="pane middle" inert={covered}>
+          <MiddleHead />
+          <ReplayBar />
+          <TranscriptLog />
+          <Composer />
+        </main>
+        {inspector && room === 3 && <Splitter />}
+        {inspector && <aside class="pane inspector" aria-label={t.inspector.title}><Inspector /></aside>}
+        {covered && <div class="veil" onClick={() => { if (inspector) bench.inspector_open.value = false; else bench.sessions_open.value = false; }} />}
+        <StatusLine />
+      </div>
+      <Dialogs />
+      <Announcer />
+    </BenchProvider>
+  );
+}
+
+function MiddleHead() {
+  const bench = use_bench();
+  const shown = bench.transcript.value;
+  const thread = shown?.thread.value;
+  return (
+    <header class="pane-head middle-head">
+      {!bench.sessions_open.value && <QuietButton icon="panel_left" label={t.sessions.show} onClick={() => { bench.sessions_open.value = true; }} />}
+      <h1 class="clip" dir="auto">{thread?.title || t.sessions.untitled}</h1>
+      {thread && <Chip>{t.composer.protocols[thread.engine]}</Chip>}
+      <span class="grow" />
+      <ContextMeter />
+      {!bench.inspector_open.value && <QuietButton icon="panel_right" label={t.inspector.show} onClick={() => { bench.inspector_open.value = true; }} />}
+    </header>
+  );
+}
+
+/** How much of the model's context the conversation takes, as the server counted it last. */
+function ContextMeter() {
+  const bench = use_bench();
+  const usage = bench.thread.value?.usage.value;
+  const most = bench.engine.connection.config.value.contextTokens;
+  if (!usage) return null;
+  if (most === null) return <Chip title={t.meter.context_unknown(usage.total)}>{short_count(usage.total)}</Chip>;
+  return (
+    <span class="context-meter" title={t.meter.context_words(usage.total, most)}>
+      <span class="muted number">{short_count(usage.total)} / {short_count(most)}</span>
+      <Bar value={usage.total} most={most} words={t.meter.context_words(usage.total, most)} />
+    </span>
+  );
+}
+
+function Dialogs() {
+  const bench = use_bench();
+  const dialog = bench.dialog.value;
+  if (!dialog) return null;
+  switch (dialog.kind) {
+    case "settings": return <SettingsDialog section={dialog.section} />;
+    case "palette": return <Palette />;
+    case "shortcuts": return <Shortcuts />;
+    default: {
+      const thread = bench.engine.sessions.list.value.find((one) => one.id === dialog.thread);
+      return thread ? <SessionDialog kind={dialog.kind} thread={thread} /> : null;
+    }
+  }
+}
+
+/** Opens and closes the outer panes when the room for them changes. */
+function use_room(bench: Bench): void {
+  useEffect(() => {
+    const two = matchMedia("(min-width: 48rem)");
+    const three = matchMedia("(min-width: 75rem)");
+    const measure = () => {
+      const room = three.matches ? 3 : two.matches ? 2 : 1;
+      bench.room.value = room;
+      bench.sessions_open.value = room > 1;
+      bench.inspector_open.value = room > 2;
+    };
+    measure();
+    const ending = new AbortController();
+    for (const query of [two, three]) query.addEventListener("change", measure, { signal: ending.signal });
+    return () => ending.abort();
+  }, []);
+}
+
+function use_theme(bench: Bench): void {
+  const { theme } = bench.engine.settings.value.value;
+  useEffect(() => {
+    if (theme === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme;
+  }, [theme]);
+}

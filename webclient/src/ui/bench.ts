@@ -1,0 +1,136 @@
+// What the page itself remembers while it is open: which panes are shown, what is focused, what is revealed. None of it
+// is kept; after a reload payloads are masked again.
+
+import { computed, signal, type ReadonlySignal, type Signal } from "@preact/signals";
+import { createContext } from "preact";
+import { useContext } from "preact/hooks";
+import type { AttemptView, Engine, Replay, ThreadView, Transcript, TurnView } from "../engine";
+
+export type Tab = "request" | "stream" | "tools" | "memory" | "timings" | "raw";
+export const tabs: readonly Tab[] = ["request", "stream", "tools", "memory", "timings", "raw"];
+
+export type Dialog =
+  | { readonly kind: "settings"; readonly section?: string }
+  | { readonly kind: "palette" }
+  | { readonly kind: "shortcuts" }
+  | { readonly kind: "remove" | "rename" | "export"; readonly thread: string };
+
+export interface Place {
+  readonly turn: string;
+  readonly item: string;
+}
+
+export interface Bench {
+  readonly engine: Engine;
+  readonly sessions_open: Signal<boolean>;
+  readonly inspector_open: Signal<boolean>;
+  /** How many panes fit beside each other: 1, 2 or 3. */
+  readonly room: Signal<1 | 2 | 3>;
+  readonly tab: Signal<Tab>;
+  readonly dialog: Signal<Dialog | null>;
+  /** The one item of the transcript that is a tab stop. */
+  readonly roving: Signal<string | null>;
+  /** The attempt that the inspector shows; null follows the last one. */
+  readonly picked: Signal<string | null>;
+  readonly revealed: Signal<ReadonlySet<string>>;
+  readonly editing: Signal<string | null>;
+  readonly replay: Signal<Replay | null>;
+  /** One sentence for the status node; set at boundaries only. */
+  readonly said: Signal<string>;
+  /** A short word beside the pointer's last act: "copied", or why not. */
+  readonly toast: Signal<string>;
+  /** The thread that can be acted upon; null while a record is shown. */
+  readonly thread: ReadonlySignal<ThreadView | null>;
+  /** What is shown: a record, or the current thread. */
+  readonly transcript: ReadonlySignal<Transcript | null>;
+  readonly attempt: ReadonlySignal<{ readonly turn: TurnView; readonly view: AttemptView; readonly place: number; readonly of: number } | null>;
+}
+
+export function new_bench(engine: Engine): Bench {
+  const replay = signal<Replay | null>(null);
+  const picked = signal<string | null>(null);
+  const thread = computed(() => (replay.value ? null : engine.sessions.current.value));
+  const transcript = computed(() => replay.value ?? thread.value);
+  const attempt = computed(() => {
+    const turns = transcript.value?.turns.value ?? [];
+    for (let at = turns.length - 1; at >= 0; at -= 1) {
+      const turn = turns[at]!;
+      const views = turn.attempts.value;
+      const place = picked.value === null ? views.length - 1 : views.findIndex((view) => view.id === picked.value);
+      if (views[place]) return { turn, view: views[place], place, of: views.length };
+    }
+    return null;
+  });
+  return {
+    engine,
+    sessions_open: signal(true),
+    inspector_open: signal(true),
+    room: signal<1 | 2 | 3>(3),
+    tab: signal<Tab>("request"),
+    dialog: signal<Dialog | null>(null),
+    roving: signal<string | null>(null),
+    picked,
+    revealed: signal<ReadonlySet<string>>(new Set()),
+    editing: signal<string | null>(null),
+    replay,
+    said: signal(""),
+    toast: signal(""),
+    thread,
+    transcript,
+    attempt,
+  };
+}
+
+const context = createContext<Bench | null>(null);
+export const BenchProvider = context.Provider;
+
+export function use_bench(): Bench {
+  const bench = useContext(context);
+  if (!bench) throw new Error("a component was painted outside of the bench");
+  return bench;
+}
+
+// ---------------------------------------------------------------------------------------------------- what is masked
+
+/** The key under which all payloads of the shown session are revealed at once. */
+export const all_of = (bench: Bench): string => `all:${bench.transcript.value?.thread.value.id ?? ""}`;
+
+/** Whether a payload may be painted and copied as it is. */
+export function is_revealed(bench: Bench, id: string): boolean {
+  const { revealed, engine } = bench;
+  return !engine.settings.value.value.redaction || revealed.value.has(id) || revealed.value.has(all_of(bench));
+}
+
+export function set_revealed(bench: Bench, id: string, shown: boolean): void {
+  const next = new Set(bench.revealed.value);
+  if (shown) next.add(id);
+  else next.delete(id);
+  bench.revealed.value = next;
+}
+
+// ------------------------------------------------------------------------------------------------------- small acts
+
+export function inspect(bench: Bench, attempt: string | null, tab?: Tab): void {
+  bench.picked.value = attempt;
+  if (tab) bench.tab.value = tab;
+  bench.inspector_open.value = true;
+}
+
+export async function copy(bench: Bench, text: string, words: { copied: string; failed: string }): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    bench.toast.value = words.copied;
+  } catch {
+    bench.toast.value = words.failed;
+  }
+}
+
+/** Hands a file to the browser's downloads. Nothing leaves the machine. */
+export function save_file(name: string, type: string, content: string | Uint8Array<ArrayBuffer>): void {
+  const address = URL.createObjectURL(new Blob([content], { type }));
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+}

@@ -1,0 +1,92 @@
+// A payload in one of its two views: its shape (keys, types, lengths, hashes), or its values. While it is masked its
+// text is not in the page at all.
+
+import type { ComponentChildren } from "preact";
+import { useMemo } from "preact/hooks";
+import { shapeOf } from "../../engine";
+import type { Json, Shape } from "../../model";
+import { count } from "../format";
+
+const MOST_ENTRIES = 200;
+/** Beyond this a tree of elements costs more than it shows. */
+const MOST_TREE = 40_000;
+
+export function parsed(text: string): { readonly json: Json } | null {
+  try {
+    return { json: JSON.parse(text) as Json };
+  } catch {
+    return null;
+  }
+}
+
+const Line = ({ name, comma, children }: { name?: string; comma: boolean; children: ComponentChildren }) => (
+  <div class="tree-line">{name !== undefined && <><span class="tree-key">{name}</span><span class="tree-mark">: </span></>}{children}{comma && <span class="tree-mark">,</span>}</div>
+);
+
+interface Branch<T> {
+  readonly name?: string;
+  readonly comma: boolean;
+  readonly value: T;
+}
+
+function Many<T>({ name, comma, open, close, entries, of }: { name?: string; comma: boolean; open: string; close: string; entries: readonly (readonly [string | undefined, T])[]; of: (branch: Branch<T>) => ComponentChildren }) {
+  if (entries.length === 0) return <Line name={name} comma={comma}><span class="tree-mark">{open}{close}</span></Line>;
+  const shown = entries.slice(0, MOST_ENTRIES);
+  return (
+    <>
+      <Line name={name} comma={false}><span class="tree-mark">{open}</span></Line>
+      <div class="tree-inner">
+        {shown.map(([key, value], at) => of({ name: key, comma: at < entries.length - 1, value }))}
+        {entries.length > shown.length && <Line comma={false}><span class="muted">… {count(entries.length - shown.length)} more</span></Line>}
+      </div>
+      <Line comma={comma}><span class="tree-mark">{close}</span></Line>
+    </>
+  );
+}
+
+function Value({ name, comma, value }: Branch<Json>) {
+  if (Array.isArray(value)) {
+    return <Many name={name} comma={comma} open="[" close="]" entries={value.map((entry) => [undefined, entry] as const)} of={(branch) => <Value {...branch} />} />;
+  }
+  if (value !== null && typeof value === "object") {
+    return <Many name={name} comma={comma} open="{" close="}" entries={Object.entries(value)} of={(branch) => <Value {...branch} />} />;
+  }
+  const look = value === null ? "null" : typeof value;
+  return <Line name={name} comma={comma}><span class={`tree-${look}`}>{JSON.stringify(value)}</span></Line>;
+}
+
+function shape_word(shape: Shape): string {
+  switch (shape.kind) {
+    case "string": return `string(${shape.length})`;
+    case "text": return `text(${shape.length})`;
+    case "list": return `list(${shape.length})`;
+    default: return shape.kind;
+  }
+}
+
+function ShapeTree({ name, comma, value }: Branch<Shape>) {
+  if (value.kind === "object") {
+    return <Many name={name} comma={comma} open="{" close="}" entries={value.fields} of={(branch) => <ShapeTree {...branch} />} />;
+  }
+  if (value.kind === "list" && value.entries.length > 0) {
+    return <Many name={name} comma={comma} open="[" close="]" entries={value.entries.map((entry) => [undefined, entry] as const)} of={(branch) => <ShapeTree {...branch} />} />;
+  }
+  return (
+    <Line name={name} comma={comma}>
+      <span class="tree-shape">{shape_word(value)}</span>
+      {"hash" in value && <span class="tree-hash" title="Equal values have equal hashes, within this page"> #{value.hash}</span>}
+    </Line>
+  );
+}
+
+/** `text` may be JSON or not. */
+export function Payload({ text, revealed, label }: { text: string; revealed: boolean; label: string }) {
+  const body = useMemo(() => {
+    if (!revealed) return <ShapeTree comma={false} value={shapeOf(text)} />;
+    const value = parsed(text);
+    if (!value) return <div class="tree-text">{text}</div>;
+    if (text.length > MOST_TREE) return <div class="tree-text">{JSON.stringify(value.json, null, 2)}</div>;
+    return <Value comma={false} value={value.json} />;
+  }, [text, revealed]);
+  return <div class={`payload ${revealed ? "" : "masked"}`} role="group" aria-label={label}>{body}</div>;
+}
