@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.error import ProcessDone, ProcessTerminated
@@ -33,8 +33,10 @@ _LARGEST_CONFIG = 256 << 10
 _MOST_REFS = 20_000
 
 
-class _Reactor(IReactorTime, IReactorProcess, Protocol):  # type: ignore[misc]
-    """What time and processes come from."""
+if TYPE_CHECKING:
+
+    class _Reactor(IReactorTime, IReactorProcess, Protocol):  # type: ignore[misc]
+        """What time and processes come from."""
 
 
 # -- One run of git ----------------------------------------------------------------------------------------------------
