@@ -68,3 +68,28 @@ test("built for another host, it calls the gateway across origins", async ({ pag
     rmSync(site, { recursive: true, force: true });
   }
 });
+
+test("the policy is in force: markup, inline code and foreign hosts are refused", async ({ bench, page, rehearsal, watch }) => {
+  await bench.open(rehearsal.gateway);
+  const attempts = await page.evaluate(async () => {
+    const outcome = async (act: () => unknown): Promise<string> => {
+      try {
+        await act();
+        return "allowed";
+      } catch (error) {
+        return (error as Error).name;
+      }
+    };
+    const element = document.createElement("div");
+    return {
+      markup: await outcome(() => { element.innerHTML = "<b>x</b>"; }),
+      code: await outcome(() => new Function("return 1")()),
+      policy: await outcome(() => (window as unknown as { trustedTypes: { createPolicy(name: string, rules: object): unknown } }).trustedTypes.createPolicy("x", {})),
+      elsewhere: await outcome(() => fetch("https://elsewhere.invalid/")),
+      style: (() => { element.setAttribute("style", "color: red"); return element.style.color; })(),
+    };
+  });
+  expect(attempts).toEqual({ markup: "TypeError", code: "EvalError", policy: "TypeError", elsewhere: "TypeError", style: "" });
+  expect(watch.faults.length).toBeGreaterThanOrEqual(4); // so the watch of all tests would have seen it
+  watch.faults.length = 0;
+});
