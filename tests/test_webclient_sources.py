@@ -42,7 +42,7 @@ class SourceTests(SynchronousTestCase):
         self.assertEqual([address for address in named if not address.startswith(known)], [])
 
     def test_what_is_shipped_is_pinned_and_free(self) -> None:
-        """Each dependency has one version, a licence that asks only to be named, and no script of its own to install."""
+        """Each dependency has one version, a licence that asks only to be named, and no install script."""
         manifest = json.loads((CLIENT / "package.json").read_text())
         lock = json.loads((CLIENT / "package-lock.json").read_text())["packages"]
         for group in ("dependencies", "devDependencies"):
