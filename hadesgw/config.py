@@ -163,6 +163,16 @@ HeadSize = Annotated[
     Meta(ge=1 << 10, le=1 << 20, description='a size from "1KiB" to "1MiB", such as "32KiB"'),
     Reader(_size, _size_text),
 ]
+InputSize = Annotated[
+    int,
+    Meta(ge=1 << 10, le=1 << 20, description='a size from "1KiB" to "1MiB", such as "64KiB"'),
+    Reader(_size, _size_text),
+]
+ReplaySize = Annotated[
+    int,
+    Meta(ge=64 << 10, le=1 << 30, description='a size from "64KiB" to "1GiB", such as "4MiB"'),
+    Reader(_size, _size_text),
+]
 Switch = Annotated[bool, Meta(description="true or false")]
 File = Annotated[str, Meta(description='a path, or "" for none'), Reader(_path)]
 Folder = Annotated[str, Meta(min_length=1, description="a path"), Reader(_path)]
@@ -376,7 +386,12 @@ class Headers(Section, frozen=True, kw_only=True):
 class Sessions(Section, frozen=True, kw_only=True):
     """Coding sessions: the agent, where it may work, what it may do unasked."""
 
-    engine: Annotated[Literal["codex", "aider"], Meta(description='"codex" or "aider"')] = "codex"
+    engine: Annotated[
+        Literal["codex", "aider", "rehearsal"], Meta(description='"codex", "aider" or "rehearsal"')
+    ] = "codex"
+    model: Annotated[
+        str, Meta(pattern=r"\A[^\s\x00-\x1f\x7f]{0,256}\Z", description='a model name, or "" for the first admitted')
+    ] = ""
     workspaces: Annotated[dict[Name, Folder], Meta(description="a table of folders by name")] = {}
     default_workspace: Annotated[
         str,
@@ -388,6 +403,20 @@ class Sessions(Section, frozen=True, kw_only=True):
     sandbox: Annotated[
         Literal["read-only", "workspace-write"], Meta(description='"read-only" or "workspace-write"')
     ] = "workspace-write"
+    max_sessions: Count = 16
+    max_per_client: Count = 4
+    queue: Count = 32
+    input: InputSize = 64 << 10
+    replay_messages: Annotated[
+        int, Meta(ge=16, le=1_000_000, description="a whole number from 16 to 1000000")
+    ] = 4_096
+    replay: ReplaySize = 4 << 20
+    active_files: Count = 500
+    idle_seconds: Seconds = 1_800.0
+    age_seconds: Seconds = 86_400.0
+    approval_seconds: Seconds = 120.0
+    absence_seconds: Seconds = 10.0
+    git_seconds: Seconds = 20.0
 
 
 class Hermes(Section, frozen=True, kw_only=True):
@@ -572,9 +601,7 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
     model, admitted = config.webclient.default_model, config.upstream[0].models
     if model and admitted and not {model, "*"} & set(admitted):
         yield "webclient.default_model", f"a model that upstream[0].models admits, got {shown(model)}"
-    workspace = config.sessions.default_workspace
-    if workspace and workspace not in config.sessions.workspaces:
-        yield "sessions.default_workspace", f"a name in sessions.workspaces, got {shown(workspace)}"
+    yield from _sessions(config)
 
 
 def _listening(config: Config) -> Iterator[tuple[str, str]]:
@@ -606,6 +633,28 @@ def _upstreams(config: Config) -> Iterator[tuple[str, str]]:
             output >= context
         ):  # no room for a prompt: whoever names no limit and is given ours would be refused
             yield output_key, f"fewer tokens than {context_key}"
+
+
+def _sessions(config: Config) -> Iterator[tuple[str, str]]:
+    sessions = config.sessions
+    workspace = sessions.default_workspace
+    if workspace and workspace not in sessions.workspaces:
+        yield "sessions.default_workspace", f"a name in sessions.workspaces, got {shown(workspace)}"
+    if sessions.max_per_client > sessions.max_sessions:
+        yield "sessions.max_per_client", "no more than sessions.max_sessions"
+    # An agent writes what is in its workspace, and reads it: nothing that this gateway rests on may be there.
+    ours = {"clients.file": config.clients.file, "tls.private_key": config.tls.private_key}
+    ours |= {f"upstream[{at}].socket": upstream.socket for at, upstream in enumerate(config.upstream)}
+    for name, folder in sessions.workspaces.items():
+        inside = [key for key, path in ours.items() if path and _lies_in(path, folder)]
+        if _lies_in("/", folder):
+            yield key_path("sessions.workspaces", name), "a folder, and not the whole machine"
+        elif inside:
+            yield key_path("sessions.workspaces", name), f"a folder that {inside[0]} is not in"
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return os.path.commonpath([os.path.normpath(path), os.path.normpath(folder)]) == os.path.normpath(folder)
 
 
 def _token_limit(

@@ -246,6 +246,14 @@ class ValueTests(SynchronousTestCase):
             "limits.response_head.bytes": head,
             "budget.context_tokens": tokens,
             "budget.output_tokens": tokens,
+            "sessions.max_sessions": count,
+            "sessions.max_per_client": count,
+            "sessions.queue": count,
+            "sessions.input": head,
+            "sessions.replay_messages": (16, 15, 1_000_000, 1_000_001),
+            "sessions.replay": (64 << 10, (64 << 10) - 1, 1 << 30, (1 << 30) + 1),
+            "sessions.active_files": count,
+            **{f"sessions.{name}_seconds": seconds for name in ("idle", "age", "approval", "absence", "git")},
             **{key: seconds for key in KEYS if key.startswith("timeouts.")},
         }
         numbers = {
@@ -486,6 +494,13 @@ class ContradictionTests(SynchronousTestCase):
                 "sessions.default_workspace",
                 "a name in sessions.workspaces, got 'a'",
             ),
+            "sessions.max_sessions = 3": ("sessions.max_per_client", "no more than sessions.max_sessions"),
+            "sessions.workspaces.all = '/'": ("sessions.workspaces.all", "a folder, and not the whole machine"),
+            "sessions.workspaces.app = '.'": ("sessions.workspaces.app", "a folder that clients.file is not in"),
+            "sessions.workspaces.app = '/run/hades'": (
+                "sessions.workspaces.app",
+                "a folder that upstream[0].socket is not in",
+            ),
             "webclient.default_model = 'a'": (
                 "webclient.default_model",
                 "a model that upstream[0].models admits, got 'a'",
@@ -517,14 +532,14 @@ class ContradictionTests(SynchronousTestCase):
             tls = { certificate = "c", private_key = "k", client_ca = "a" }
             budget.context_tokens = 2049
             limits.body = { default = "16MiB", memory = "16MiB" }
-            sessions = { workspaces = { app = "." }, default_workspace = "app" }
+            sessions = { workspaces = { app = "app" }, default_workspace = "app" }
             webclient.default_model = "m"
             upstream = [
                 { name = "a", socket = "/a", context_tokens = 10, output_tokens = 9 },
                 { name = "b", socket = "/a", models = ["*"] },
             ]
         """
-        self.assertEqual(config(text).sessions.workspaces, {"app": str(FOLDER)})
+        self.assertEqual(config(text).sessions.workspaces, {"app": str(FOLDER / "app")})
 
 
 class BodyTests(SynchronousTestCase):

@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.web.resource import IResource
 
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IGuardObserver
 from hadesgw.policy import refusals
-from hadesgw.policy.credentials import Admitted, Client, ClientStore, Role, parse_authorization
+from hadesgw.policy.credentials import (
+    Admitted,
+    Client,
+    ClientStore,
+    Credential,
+    DenialReason,
+    Denied,
+    Role,
+    parse_authorization,
+)
+from hadesgw.policy.exposure import Address
 from hadesgw.policy.refusals import Refusal
+from hadesgw.policy.session_tokens import SessionTokens
 from hadesgw.policy.tickets import TicketStore, offered_ticket
 from hadesgw.resources.layer import Layer
 from hadesgw.resources.penalties import Penalties
@@ -22,6 +34,7 @@ _REFUSALS: Mapping[str, Refusal] = {
     "expired": refusals.EXPIRED_CREDENTIAL,
     "suspended": refusals.SUSPENDED_CLIENT,
 }
+_UNKNOWN = Denied(DenialReason.UNKNOWN)
 _CHALLENGE = [(b"WWW-Authenticate", b'Bearer realm="hadesgw", Basic realm="hadesgw"')]
 
 
@@ -35,6 +48,8 @@ class Guard(Layer):
     :param penalties: makes whoever fails again and again wait for the answer.
     :param tickets: what a WebSocket may show in place of a credential; None where there is no WebSocket.
     :param clock: monotonic seconds, by which tickets expire.
+    :param agents: tokens of coding sessions' agents, which are good from this machine only; None where no agent has
+        anything to ask.
     """
 
     def __init__(
@@ -47,6 +62,7 @@ class Guard(Layer):
         penalties: Penalties,
         tickets: TicketStore | None,
         clock: Callable[[], float],
+        agents: SessionTokens | None = None,
     ) -> None:
         Layer.__init__(self, inner)
         self._clients = clients
@@ -56,6 +72,7 @@ class Guard(Layer):
         self._penalties = penalties
         self._tickets = tickets
         self._clock = clock
+        self._agents = agents
 
     def render(self, request: Request) -> bytes | int:
         """Admit, or refuse before anything of the body is read."""
@@ -66,11 +83,23 @@ class Guard(Layer):
                 return self._redeem(self._tickets, ticket, request)
         credential = parse_authorization(values(b"authorization"), values(b"x-api-key"))
         verdict = self._clients.identify(credential, datetime.fromtimestamp(self._wall(), UTC), request.certificate)
+        if verdict == _UNKNOWN and isinstance(credential, Credential):
+            verdict = self._agent(credential, request) or verdict
         if not isinstance(verdict, Admitted):
             self._observer.credential_refused(verdict.reason)
             refusal = _REFUSALS.get(verdict.reason, refusals.WRONG_CREDENTIAL)
             return self._penalties.refuse(request, refusal, _CHALLENGE if refusal.status == 401 else ())
         return self._admit(verdict.client, request)
+
+    def _agent(self, credential: Credential, request: Request) -> Admitted | None:
+        """The verdict on what may be an agent's token: of its session's client, if it comes from this machine."""
+        if self._agents is None:
+            return None
+        assert request.channel is not None
+        peer = request.channel.getPeer()
+        if not isinstance(peer, IPv4Address | IPv6Address) or not Address.of(peer.host, peer.port).local:
+            return None
+        return self._agents.admit(credential)
 
     def _redeem(self, tickets: TicketStore, ticket: str, request: Request) -> bytes | int:
         """Admit by a ticket. Whoever shows one has no other credential: two could be of two clients."""
