@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer, IRequest
 from zope.interface import Attribute, Interface
 
@@ -214,6 +215,34 @@ class IUpstream(Interface):
         :returns: fires with a :class:`hadesgw.http.client.Answer` when the answer's head is there; fails with
             :class:`hadesgw.http.client.UpstreamFailure`. Cancelling it closes the connection.
         """
+
+    def send(
+        method: bytes,
+        target: bytes,
+        fields: list[tuple[bytes, bytes]],
+        body: IBodyProducer | None,
+        may_resend: Callable[[], bool],
+        asker: Any,
+    ) -> Any:
+        """Send a request, as :meth:`ask`, for an :class:`IAsker`.
+
+        It is :meth:`ask` without a Deferred: on the hot path one of those costs more than sending the request.
+
+        :returns: an object whose `cancel()` closes the connection and has the asker told nothing more.
+        """
+
+
+class IAsker(Interface):
+    """Told what came of a request that was sent to a model server: one of the two, once, and maybe at once."""
+
+    def answered(answer: Any) -> None:
+        """The head of the answer is there.
+
+        :param answer: a :class:`hadesgw.http.client.Answer`.
+        """
+
+    def unanswered(failure: Failure) -> None:
+        """There is no answer; `failure` tells why, by a :class:`hadesgw.http.client.UpstreamFailure`."""
 
 
 class IServing(Interface):

@@ -23,9 +23,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from hadesgw.http.client import Answer, BytesBody, ClientConnection, UpstreamFailure
+from hadesgw.http.client import Answer, BytesBody, ClientConnection, Promise, UpstreamFailure
 from hadesgw.http.framing import Fields
-from hadesgw.interfaces import IUpstream
+from hadesgw.interfaces import IAsker, IUpstream
 from hadesgw.policy import refusals
 from hadesgw.policy.refusals import Refusal
 
@@ -124,21 +124,27 @@ class Agent:
         """
         if body is not None and body.length is UNKNOWN_LENGTH:
             return fail(ValueError("a request body of unknown length cannot be sent: if it were cut nobody could tell"))
-        seconds = self._first_byte_seconds
+        promise = Promise()
+        promise.asking = self.send(method, target, fields, body, may_resend, promise)
+        return promise.kept
+
+    def send(
+        self,
+        method: bytes,
+        target: bytes,
+        fields: Fields,
+        body: IBodyProducer | None,
+        may_resend: Callable[[], bool],
+        asker: Any,
+    ) -> _Asking:
+        """See :meth:`IUpstream.send`; `body` is of known length."""
+        asking = _Asking(self, (method, target, fields, body, self._first_byte_seconds), may_resend, asker)
         reused = self._take_idle()
         if reused is None:
-            return self._connect().addCallback(lambda fresh: fresh.ask(method, target, fields, body, seconds))
-
-        def died(failure: Failure) -> Deferred[Answer]:
-            error = failure.value
-            met_the_close = (
-                isinstance(error, UpstreamFailure) and error.refusal is refusals.UPSTREAM_DIED and error.untouched
-            )
-            if not met_the_close or not may_resend():
-                return fail(failure)
-            return self._connect().addCallback(lambda fresh: fresh.ask(method, target, fields, body, seconds))
-
-        return reused.ask(method, target, fields, body, seconds).addErrback(died)
+            asking.connect()
+        else:
+            asking.send_on(reused)
+        return asking
 
     # -- Connections ---------------------------------------------------------------------------------------------------
 
@@ -150,7 +156,8 @@ class Agent:
         return None
 
     def _release(self, connection: ClientConnection) -> None:
-        self._idle = [other for other in self._idle if other.alive]
+        if self._idle and not self._idle[0].alive:  # the first one has been idle longest, so it is the first to go
+            self._idle = [other for other in self._idle if other.alive]
         self._idle.append(connection)
         connection.expire_in(KEEP_IDLE_SECONDS)
 
@@ -160,7 +167,8 @@ class Agent:
         for connection in idle:
             connection.abort()
 
-    def _connect(self) -> Deferred[ClientConnection]:
+    def connect(self) -> Deferred[ClientConnection]:
+        """Make a connection; fails with :class:`UpstreamFailure`."""
         return Deferred.fromCoroutine(self._connect_patiently())
 
     async def _connect_patiently(self) -> ClientConnection:
@@ -180,6 +188,73 @@ class Agent:
                     raise UpstreamFailure(refusal, untouched=True) from error
             await deferLater(self._clock, pause * (0.5 + self._random()))
             pause = min(pause * 2, longest)
+
+
+_Sent = tuple[bytes, bytes, Fields, IBodyProducer | None, float]
+
+
+@implementer(IAsker)
+class _Asking:
+    """One request on its way: on a connection that has served before, on a fresh one, or on both, one after the other.
+
+    :param request: the arguments of :meth:`ClientConnection.send`.
+    """
+
+    __slots__ = ("_agent", "_asker", "_carrier", "_may_resend", "_request", "_reused")
+
+    def __init__(self, agent: Agent, request: _Sent, may_resend: Callable[[], bool], asker: Any) -> None:
+        self._agent = agent
+        self._request = request
+        self._may_resend = may_resend
+        self._asker = asker
+        self._reused = False
+        self._carrier: ClientConnection | Deferred[ClientConnection] | None = None  # what cancelling ends
+
+    def send_on(self, reused: ClientConnection) -> None:
+        """Send it on a connection that has served before."""
+        self._reused = True
+        self._carrier = reused
+        reused.send(*self._request, self)
+
+    def connect(self) -> None:
+        """Send it on a fresh connection."""
+        self._reused = False
+        connecting = self._agent.connect()
+        self._carrier = connecting  # before it can be a connection already
+        connecting.addCallback(self._connected).addErrback(self._unconnected)
+
+    def _connected(self, fresh: ClientConnection) -> None:
+        self._carrier = fresh
+        fresh.send(*self._request, self)
+
+    def _unconnected(self, failure: Failure) -> None:
+        if self._asker is not None:
+            self.unanswered(failure)
+
+    def answered(self, answer: Answer) -> None:
+        """See :meth:`IAsker.answered`."""
+        self._carrier = None
+        self._asker.answered(answer)
+
+    def unanswered(self, failure: Failure) -> None:
+        """See :meth:`IAsker.unanswered`."""
+        if self._reused and _met_the_close(failure.value) and self._may_resend():
+            self.connect()
+            return
+        self._carrier = None
+        self._asker.unanswered(failure)
+
+    def cancel(self) -> None:
+        """See :meth:`IUpstream.send`."""
+        carrier, self._carrier = self._carrier, None
+        self._asker = None
+        if carrier is not None:
+            carrier.cancel()
+
+
+def _met_the_close(error: BaseException | None) -> bool:
+    """Whether the connection closed before a byte of the answer, as idle ones are closed."""
+    return isinstance(error, UpstreamFailure) and error.refusal is refusals.UPSTREAM_DIED and error.untouched
 
 
 def _name(error: Exception) -> Refusal:

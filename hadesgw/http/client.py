@@ -2,13 +2,14 @@
 
 llhttp splits the answers; what it leaves open is decided here: heads are bounded, an answer framed two ways or by an
 unknown coding is not believed, an unasked 101 is refused, one that ends with the connection ends with it, and whatever
-follows an answer unasked spoils the connection but not the answer.
+follows an answer unasked spoils the connection but not the answer. An answer of stated length whose head is plain needs
+no parser: its head is read by `http/plain.py`, and its body is counted.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httptools
@@ -24,7 +25,9 @@ from zope.interface import implementer
 
 from hadesgw.http.deadline import Deadline
 from hadesgw.http.framing import Fields
+from hadesgw.http.plain import PlainHead, read_plain_head
 from hadesgw.http.transport import eager_writer, read_plainly
+from hadesgw.interfaces import IAsker
 from hadesgw.policy import refusals
 from hadesgw.policy.refusals import Refusal
 
@@ -86,20 +89,32 @@ class Answer:
     """One answer of the model server; also the transport its body's receiver is given.
 
     :ivar fields: (lower-cased name, value) pairs in the order they came.
+    :ivar index: the same by name; of a name that came more than once the last value.
     """
 
     version = (b"HTTP", 1, 1)
     request = None
     previousResponse = None
 
-    def __init__(self, connection: ClientConnection, code: int, phrase: bytes, fields: Fields, length: int | None):
+    def __init__(
+        self,
+        connection: ClientConnection,
+        code: int,
+        phrase: bytes,
+        fields: Fields,
+        index: Mapping[bytes, bytes],
+        length: int | None,
+        whole: bytes | None = None,
+    ) -> None:
         self.code = code
         self.phrase = phrase
         self.fields = fields
+        self.index = index
         self.length: Any = UNKNOWN_LENGTH if length is None else length
         self._connection: ClientConnection | None = connection
         self._receiver: IProtocol | None = None
-        self._early: list[bytes] = []
+        self._early: list[bytes] = [] if whole is None else [whole]
+        self._whole = whole
         self._end: Failure | None = None
 
     @property
@@ -119,6 +134,7 @@ class Answer:
         self.resumeProducing()  # before anything is delivered: the receiver may pause us over it
         protocol.makeConnection(self)  # type: ignore[arg-type]
         early, self._early = b"".join(self._early), []
+        self._whole = None
         if early:
             protocol.dataReceived(early)
         if self._end is not None:
@@ -131,6 +147,15 @@ class Answer:
             self.pauseProducing()
         else:
             self._receiver.dataReceived(data)
+
+    def take_whole(self) -> bytes | None:
+        """The body, if it came whole with the head; the connection is free then. It may still be :meth:`delivered
+        <deliverBody>` instead."""
+        whole, self._whole = self._whole, None
+        if whole is not None and self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.taken()
+        return whole
 
     def finish(self, reason: Failure) -> None:
         """The body is at its end, for good or ill."""
@@ -158,6 +183,28 @@ class Answer:
     loseConnection = abortConnection = stopProducing
 
 
+@implementer(IAsker)
+class Promise:
+    """Makes a Deferred of what an asker is told.
+
+    :ivar kept: fires with the :class:`Answer`, or fails. Cancelling it cancels `asking`.
+    :ivar asking: what sending the request has returned.
+    """
+
+    asking: Any = None
+
+    def __init__(self) -> None:
+        self.kept: Deferred[Answer] = Deferred(lambda _: self.asking.cancel())
+
+    def answered(self, answer: Answer) -> None:
+        """See :meth:`IAsker.answered`."""
+        self.kept.callback(answer)
+
+    def unanswered(self, failure: Failure) -> None:
+        """See :meth:`IAsker.unanswered`."""
+        self.kept.errback(failure)
+
+
 class ClientConnection(Protocol):
     """One connection to the model server.
 
@@ -170,9 +217,10 @@ class ClientConnection(Protocol):
         self._head_limit = head_limit
         self._idle = idle
         self._deadline = Deadline(clock, self._too_late)
-        self._waiting: Deferred[Answer] | None = None  # for the head
+        self._asker: Any = None  # the IAsker that waits for the head
         self._answer: Answer | None = None  # whose body is arriving
-        self._parser: httptools.HttpResponseParser | None = None
+        self._parser: httptools.HttpResponseParser | None = None  # of that answer; a plain one has none
+        self._left = 0  # bytes of a plain answer's body that are to come
         self._paused = False
         self._sending = False  # whether a body is still on its way out
         self.alive = False
@@ -192,7 +240,7 @@ class ClientConnection(Protocol):
         """The model server closed, or we did."""
         self.alive = False
         self._deadline.end()
-        if self._waiting is not None:
+        if self._asker is not None:
             self._fail(refusals.UPSTREAM_DIED)
         elif self._answer is not None:
             self._end_with_connection(reason)
@@ -217,28 +265,28 @@ class ClientConnection(Protocol):
         :returns: fires with the answer as soon as its head is complete; fails with :class:`UpstreamFailure`. Cancelling
             it closes the connection.
         """
-        self._reset()
+        promise = Promise()
+        promise.asking = self
+        self.send(method, target, fields, body, first_byte, promise)
+        return promise.kept
+
+    def send(
+        self, method: bytes, target: bytes, fields: Fields, body: IBodyProducer | None, first_byte: float, asker: Any
+    ) -> None:
+        """Send a request, as :meth:`ask`.
+
+        :param asker: the :class:`hadesgw.interfaces.IAsker` that is told what came of it.
+        """
+        self._asker = asker
         self._bodiless = method == b"HEAD"
-        waiting = self._waiting = Deferred(self._cancelled)
+        self._untouched = True  # no byte of an answer has arrived
         self._deadline.set(first_byte)
         self._send(method, target, fields, body)
-        return waiting
 
-    def _cancelled(self, waiting: Deferred[Answer]) -> None:
-        self._waiting = None
+    def cancel(self) -> None:
+        """Whoever asked wants no answer any more, and is told nothing: close the connection."""
+        self._asker = None
         self.abort()
-
-    def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
-        self._untouched = True  # no byte of an answer has arrived
-        self._barren_bytes = 0  # that arrived since the last piece of a body, or brought none so far
-        self._status = 0
-        self._fields: Fields = []
-        self._phrase = b""
-        self._chunks: list[bytes] = []
-        self._fault: Refusal | None = None
-        self._head_ready = self._complete = self._surplus = self._until_close = self._keep_alive = False
-        self._interim = False
 
     def _send(self, method: bytes, target: bytes, fields: Fields, body: IBodyProducer | None) -> None:
         lines = [b"%b %b HTTP/1.1" % (method, target)]
@@ -266,11 +314,78 @@ class ClientConnection(Protocol):
     # -- Answers -------------------------------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        """Parse what arrived, then act on it: nothing is called back from inside the parser."""
-        if self._parser is None:  # bytes nobody asked for
+        """Take what arrived. Nothing is called back from inside a parser."""
+        if self._parser is not None:
+            self._parse(data)
+        elif self._asker is not None:
+            self._begin(data)
+        elif self._left:
+            self._count(data)
+        else:  # bytes nobody asked for
             self.abort()
-            return
+
+    def _begin(self, data: bytes) -> None:
+        """The first bytes of an answer."""
         self._untouched = False
+        head = None if self._bodiless else read_plain_head(data, self._head_limit)
+        if head is None or head.start + head.length < len(data):
+            self._begin_parsing()
+            self._parse(data)
+        else:
+            self._begin_plain(head, data)
+
+    # -- Plain answers: the head came whole and said everything, the body is counted -----------------------------------
+
+    def _begin_plain(self, head: PlainHead, data: bytes) -> None:
+        status, phrase, fields, by_name, length, start = head
+        self._deadline.lift()
+        self._surplus = self._until_close = False
+        self._keep_alive = True
+        left = self._left = start + length - len(data)
+        body = data[start:]
+        answer = self._answer = Answer(self, status, phrase, fields, by_name, length, None if left else body)
+        asker, self._asker = self._asker, None
+        asker.answered(answer)
+        if self._answer is not answer or not self.alive:
+            return  # it was taken whole, or nobody wants it
+        if not left:
+            self._finish(DONE)
+        elif body:
+            answer.receive(body)
+
+    def taken(self) -> None:
+        """The answer was taken as a whole."""
+        self._answer = None
+        self._free()
+
+    def _count(self, data: bytes) -> None:
+        """Some more of the body of a plain answer."""
+        left = self._left - len(data)
+        if left < 0:
+            self._surplus = True
+            data = data[:left]
+            left = 0
+        self._left = left
+        assert self._answer is not None
+        self._answer.receive(data)
+        if not left and self.alive:
+            self._finish(DONE)
+
+    # -- All other answers ---------------------------------------------------------------------------------------------
+
+    def _begin_parsing(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._barren_bytes = 0  # that arrived since the last piece of a body, or brought none so far
+        self._status = 0
+        self._fields: Fields = []
+        self._phrase = b""
+        self._chunks: list[bytes] = []
+        self._fault: Refusal | None = None
+        self._head_ready = self._complete = self._surplus = self._until_close = self._keep_alive = False
+        self._interim = False
+
+    def _parse(self, data: bytes) -> None:
+        """Parse what arrived, then act on it."""
         if self._head_ready:
             self._feed(data)
             self._bound_barren(len(data))
@@ -307,7 +422,7 @@ class ClientConnection(Protocol):
             self._fault = self._fault or refusals.UPSTREAM_GARBAGE
 
     def _act(self) -> None:
-        if self._waiting is not None:
+        if self._asker is not None:
             if self._fault is not None and not self._begun_well:
                 self._fail(self._fault)
                 return
@@ -332,37 +447,38 @@ class ClientConnection(Protocol):
         return self._head_ready and self._fault is refusals.UPSTREAM_GARBAGE
 
     def _deliver_head(self) -> None:
-        assert self._waiting is not None
         self._deadline.lift()
-        self._answer = Answer(self, self._status, self._phrase, self._fields, self._length)
-        waiting, self._waiting = self._waiting, None
-        waiting.callback(self._answer)
+        self._answer = Answer(self, self._status, self._phrase, self._fields, dict(self._fields), self._length)
+        asker, self._asker = self._asker, None
+        asker.answered(self._answer)
 
     def _finish(self, reason: Failure) -> None:
         """The answer has come to its end: the connection may serve again, unless something speaks against it."""
         answer, self._answer = self._answer, None
         assert answer is not None
         self._parser = None
-        reusable = self.alive and self._keep_alive and not self._surplus and not self._sending
         self.resume()
-        if reusable:
+        self._free()
+        answer.finish(reason)
+
+    def _free(self) -> None:
+        if self.alive and self._keep_alive and not self._surplus and not self._sending:
             self._idle(self)
         else:
             self.abort()
-        answer.finish(reason)
 
     def _fail(self, refusal: Refusal) -> None:
         failure = Failure(UpstreamFailure(refusal, self._untouched))
-        waiting, self._waiting = self._waiting, None
+        asker, self._asker = self._asker, None
         answer, self._answer = self._answer, None
         self.abort()
-        if waiting is not None:
-            waiting.errback(failure)
+        if asker is not None:
+            asker.unanswered(failure)
         if answer is not None:
             answer.finish(failure)
 
     def _too_late(self) -> None:
-        if self._waiting is not None:
+        if self._asker is not None:
             self._fail(refusals.UPSTREAM_SILENT)
         else:
             self.abort()
@@ -469,4 +585,5 @@ class ClientConnection(Protocol):
             self.alive = False
             self._deadline.end()
             self._parser = None
+            self._left = 0
             self.transport.abortConnection()  # type: ignore[union-attr]

@@ -6,18 +6,21 @@ return: *asked* (nothing told to the client yet), *flowing* (the head has been t
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError, Deferred
+from collections.abc import Callable
+from typing import Any
+
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.iweb import UNKNOWN_LENGTH
+from zope.interface import implementer
 
 from hadesgw.http.channel import PHRASES
-from hadesgw.http.client import DONE, Answer, refusal_of
+from hadesgw.http.client import DONE, Answer, BytesBody, UpstreamFailure
 from hadesgw.http.framing import Fields, answer_fields
 from hadesgw.http.site import Request
 from hadesgw.http.sse import EventCutter, EventScanner
-from hadesgw.interfaces import IAnswerObserver, IProxyObserver
+from hadesgw.interfaces import IAnswerObserver, IAsker, IProxyObserver, IUpstream
 from hadesgw.policy import refusals
 from hadesgw.policy.dialects import error_event
 from hadesgw.policy.refusals import Refusal
@@ -26,12 +29,10 @@ from hadesgw.policy.usage import tells_usage
 _EVENT_STREAM_FIELDS = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
 _EVENT_STREAM_NAMES = frozenset(name for name, _ in _EVENT_STREAM_FIELDS)
 """What keeps every proxy in front of us from holding events back, or changing them."""
+_EVENT_STREAM = b"text/event-stream"
 
 
-def _is_event_stream(fields: Fields) -> bool:
-    return dict(fields).get(b"content-type", b"").lower().startswith(b"text/event-stream")
-
-
+@implementer(IAsker)
 class Relay(Protocol):
     """Carries an answer to its client; the receiver of the answer's body.
 
@@ -44,60 +45,79 @@ class Relay(Protocol):
         self._request = request
         self._idle_seconds = idle_seconds
         self._observer = observer
-        self._asked: Deferred[None] | None = None
+        self._asking: Any = None  # what can be cancelled until the answer's head is here
         self._answer: Answer | None = None
         self._events: EventScanner | None = None
         self._cutter: EventCutter | None = None
         self._seen_by: IAnswerObserver | None = None
         self._ended = False
 
-    def carry(self, answer: Deferred[Answer]) -> None:
-        """Relay what `answer` will bring."""
+    def ask(self, upstream: IUpstream, fields: Fields, body: BytesBody, may_resend: Callable[[], bool]) -> None:
+        """Ask `upstream` what the request asks, and relay what comes of it; see :meth:`IUpstream.send`."""
         request = self._request
+        asking = upstream.send(request.method, request.path, fields, body, may_resend, self)
+        if self._ended:
+            return
+        if self._answer is None:
+            self._asking = asking
         request.on_interrupt = self._interrupted
         request.at_end(self._departed)
-        self._asked = answer.addCallbacks(self._begin, self._unanswered).addErrback(self._failed)
 
     # -- The upstream's side -------------------------------------------------------------------------------------------
 
-    def _unanswered(self, failure: Failure) -> None:
-        """There is no answer to relay."""
-        if failure.check(CancelledError) and self._ended:
-            return  # we cancelled it
-        refusal = refusal_of(failure)
+    def unanswered(self, failure: Failure) -> None:
+        """See :meth:`IAsker.unanswered`."""
         self._end()
-        self._request.refuse(refusal)
+        error = failure.value
+        if isinstance(error, UpstreamFailure):
+            self._request.refuse(error.refusal)
+        else:  # a defect of ours: it is logged, and nobody waits for ever because of it
+            self._request.processingFailed(failure)
 
-    def _failed(self, failure: Failure) -> None:
-        """A defect of ours: it is logged, and nobody waits for ever because of it."""
-        self._request.processingFailed(failure)
+    def answered(self, answer: Answer) -> None:
+        """See :meth:`IAsker.answered`."""
+        self._asking = None
+        self._answer = answer
+        try:
+            self._begin(answer)
+        except Exception:  # noqa: BLE001 - likewise
+            self._request.processingFailed(Failure())
 
     def _begin(self, answer: Answer) -> None:
-        """The answer's head is here."""
-        self._asked = None
-        self._answer = answer
-        self._note_ids(answer)
+        """Tell the client of the answer, or get ready to."""
         request = self._request
         ours = request.channel.site.correlator.names  # type: ignore[union-attr]
-        request.setResponseCode(answer.code, PHRASES.get(answer.code, b"Unassigned"))
+        if not ours.isdisjoint(answer.index):
+            self._note_ids(answer)
+        request.code, request.code_message = answer.code, PHRASES.get(answer.code, b"Unassigned")
         fields = answer_fields(answer.fields, ours)
-        if _is_event_stream(fields):  # never of stated length, or an event of ours could fill up what is missing
-            fields = [field for field in fields if field[0] not in _EVENT_STREAM_NAMES]
-            fields += _EVENT_STREAM_FIELDS
-            self._events = EventScanner()
-            if request.hides_usage:
-                self._cutter = EventCutter(tells_usage)
+        events = answer.index.get(b"content-type", b"")[:17].lower() == _EVENT_STREAM
+        if events:
+            fields = self._begin_events(fields)
         elif answer.length is not UNKNOWN_LENGTH:
             fields.append((b"content-length", b"%d" % answer.length))
         request.relayed = fields
-        request.record.stream = self._events is not None
-        self._seen_by = self._observer.answer_begun(request, answer.code, self._events is not None)
-        if self._events is not None:
+        request.record.stream = events
+        self._seen_by = self._observer.answer_begun(request, answer.code, events)
+        if events:
             request.write(b"")  # whoever waits for events may see at once that they will come
+        else:
+            whole = answer.take_whole()
+            if whole is not None:  # nobody has to be paused, watched or waited for
+                self.dataReceived(whole)
+                self.connectionLost(DONE)
+                return
         answer.deliverBody(self)
         if not self._ended:
             request.on_late = self._idle
             request.watch(self._idle_seconds)
+
+    def _begin_events(self, fields: Fields) -> Fields:
+        """The answer is a stream of events: never of stated length, or one of ours could fill up what is missing."""
+        self._events = EventScanner()
+        if self._request.hides_usage:
+            self._cutter = EventCutter(tells_usage)
+        return [field for field in fields if field[0] not in _EVENT_STREAM_NAMES] + _EVENT_STREAM_FIELDS
 
     def _note_ids(self, answer: Answer) -> None:
         """An upstream may echo the ids; if it echoes others, an operator must know, and the client never sees them."""
@@ -166,17 +186,17 @@ class Relay(Protocol):
 
     def _abandon(self) -> None:
         """Let the upstream know that nobody waits any more."""
-        asked, answer = self._asked, self._answer
+        asking, answer = self._asking, self._answer
         self._end()
         self._observer.upstream_abandoned()
         if answer is not None:
             answer.abortConnection()
-        elif asked is not None:
-            asked.cancel()
+        elif asking is not None:
+            asking.cancel()
 
     def _end(self) -> None:
         self._ended = True
-        self._asked = None
+        self._asking = None
         request = self._request
         request.on_interrupt = request.on_late = None
         if self._answer is not None and request.producer is not None and request.channel is not None:

@@ -109,11 +109,7 @@ class Proxy(Resource):
         request.record.bytes_in = len(body)
         self._observer.request_sent(request, body)
         relay = Relay(request, self._idle_seconds, self._observer)
-        relay.carry(
-            self._upstream.ask(
-                b"POST", request.path, self._fields(request), BytesBody(body), lambda: not _has_effect(body)
-            )
-        )
+        relay.ask(self._upstream, self._fields(request), BytesBody(body), lambda: not _has_effect(body))
 
     def _fields(self, request: Request) -> Fields:
         correlation = request.correlation

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import fail
 from twisted.internet.error import ConnectError
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import NOT_DONE_YET
 from zope.interface.verify import verifyObject
 
+from hadesgw.http.client import BytesBody
 from hadesgw.http.relay import Relay
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IProxyObserver
@@ -43,8 +43,7 @@ class Case(SynchronousTestCase):
 
     def relay(self, request: Request) -> int:
         """Ask for what the client asked for."""
-        asked = self.agent.ask(request.method, request.uri, [], None, lambda: True)
-        Relay(request, IDLE, self.notes).carry(asked)
+        Relay(request, IDLE, self.notes).ask(self.agent, [], BytesBody(b""), lambda: True)
         return NOT_DONE_YET
 
     def call(self, path: bytes = CHAT, *fields: bytes, room: int | None = None) -> Caller:
@@ -450,15 +449,8 @@ class FailureTests(Case):
 
     def test_a_defect_of_ours_is_told_and_logged(self) -> None:
         """Whatever it is, the client does not wait for ever and the model server is let go."""
-        broken: Deferred[Any] = Deferred()
-
-        def relay(request: Request) -> int:
-            Relay(request, IDLE, self.notes).carry(broken)
-            return NOT_DONE_YET
-
-        self.door = Door(relay)
+        self.agent.connect = lambda: fail(ZeroDivisionError())  # type: ignore[method-assign]
         caller = self.call()
-        broken.errback(ZeroDivisionError())
         self.assertEqual(caller.answer().status, 500)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.door.asked[-1].record.reason, "internal")

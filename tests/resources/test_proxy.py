@@ -196,7 +196,7 @@ class HandingOnTests(Case):
         def defective(*args: Any) -> Any:
             raise ZeroDivisionError
 
-        self.agent.ask = defective  # type: ignore[method-assign, assignment]
+        self.agent.send = defective  # type: ignore[method-assign, assignment]
         for step in (None, 10):
             caller = self.door.call().send(post(b"{}", target=CHAT), step)
             self.assertEqual(caller.answer().status, 500)
