@@ -237,6 +237,7 @@ MODEL_NOT_FOUND = Refusal(
 )
 REFUSED_FIELD = _invalid("refused_field", "unsupported_parameter", "The request has a field that clients may not set.")
 BAD_PARAMETER = _invalid("bad_parameter", "invalid_value", "A field of the request has a value that is not allowed.")
+BAD_QUERY = _invalid("bad_query", "invalid_query", "The query of the request is not well formed.")
 BAD_CONVERSATION = _invalid(
     "bad_conversation", "invalid_value", "The conversation has a part that is not as its protocol has it."
 )

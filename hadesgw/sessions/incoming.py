@@ -1,122 +1,249 @@
-"""What clients send to sessions, read strictly: the bodies of HTTP requests and the messages of WebSockets.
+"""What clients send to sessions, read strictly: bodies and queries of HTTP requests, messages of WebSockets.
 
-Members that nobody knows are passed over, since the integration guide's clients send some (`timestamp`) and tomorrow's
-will send others; null is the same as absent. What is at fault is named by its field, and never repeated.
+The types here are also what the OpenAPI document is made of. Members that nobody knows are passed over, since the
+integration guide's clients send some (`timestamp`) and tomorrow's will send others; null is the same as absent. What is
+at fault is named by its place, and never repeated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from typing import Annotated, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw, Struct
 
-from hadesgw.policy.json_object import ObjectReader, characters, decoded
-from hadesgw.policy.refusals import Refused, bad_parameter
+from hadesgw.policy import refusals
+from hadesgw.policy.json_object import ObjectReader, characters
+from hadesgw.policy.refusals import Refused
 from hadesgw.sessions.engine import Decision
 from hadesgw.sessions.registry import Wish
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Struct)
+V = TypeVar("V")
 
-_TEXT = msgspec.json.Decoder(str)
-_FLAG = msgspec.json.Decoder(bool)
-_NUMBER = msgspec.json.Decoder(int)
-_NULL = b"null"
-_NAME_CHARACTERS = 128
-"""Of a session's id, a workspace's or an engine's name; model names may have twice as many."""
-DECISIONS = {decision.value: decision for decision in Decision}
+MOST_QUERY_FIELDS = 16
+_DECISIONS = "|".join(decision.value for decision in Decision)
 
-
-class Members:
-    """The members of a JSON object that a client has sent; each is judged when it is asked for."""
-
-    def __init__(self, members: Mapping[str, Raw]) -> None:
-        self._members = members
-
-    @classmethod
-    def read(cls, data: bytes) -> Members:
-        """The members of the one object that `data` has to be; none of nothing at all.
-
-        :raises Refused: if it is anything else.
-        """
-        if not data.strip():
-            return cls({})
-        characters(data)
-        return cls(ObjectReader().read(data))
-
-    def inner(self, name: str) -> Members:
-        """The members of a member that is an object; none if it is absent, or an empty text.
-
-        :raises Refused: if it is anything else.
-        """
-        value = self._raw(name)
-        if value is None or bytes(value) == b'""':
-            return Members({})
-        try:
-            return Members(ObjectReader().read(bytes(value)))
-        except Refused:
-            raise Refused(bad_parameter(name, "an object")) from None
-
-    def text(self, name: str) -> str | None:
-        """A member that is a text."""
-        return self._value(name, _TEXT, "a text")
-
-    def name(self, name: str, most: int = _NAME_CHARACTERS) -> str | None:
-        """A member that is a text of a few characters, at least one."""
-        value = self.text(name)
-        if value is not None and not 0 < len(value) <= most:
-            raise Refused(bad_parameter(name, f"a text of 1 to {most} characters"))
-        return value
-
-    def flag(self, name: str) -> bool:
-        """A member that is true or false; false if it is absent."""
-        return self._value(name, _FLAG, "true or false") or False
-
-    def number(self, name: str) -> int | None:
-        """A member that is a whole number, at least 0."""
-        value = self._value(name, _NUMBER, "a whole number from 0")
-        if value is not None and value < 0:
-            raise Refused(bad_parameter(name, "a whole number from 0"))
-        return value
-
-    def needed(self, name: str) -> str:
-        """A member that is a text and has to be there."""
-        value = self.text(name)
-        if value is None:
-            raise Refused(bad_parameter(name, "a text"))
-        return value
-
-    def _raw(self, name: str) -> Raw | None:
-        value = self._members.get(name)
-        return None if value is None or bytes(value) == _NULL else value
-
-    def _value(self, name: str, decoder: msgspec.json.Decoder[T], words: str) -> T | None:
-        value = self._raw(name)
-        return None if value is None else decoded(decoder, value, bad_parameter(name, words))
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
+Verdict = Annotated[str, Meta(pattern=f"^(?:{_DECISIONS})$", description="One of those that the request offers.")]
+Path = Annotated[str, Meta(max_length=4096, description="Relative to the workspace; empty: the workspace itself.")]
+FilePath = Annotated[str, Meta(min_length=1, max_length=4096, description="Relative to the workspace.")]
+Seq = Annotated[int, Meta(ge=0, lt=2**53)]
 
 
-def wish_of(members: Members) -> Wish:
-    """What session a client means, or wants.
+class Start(Struct, kw_only=True):
+    """What session is meant or wanted; nothing of it: the client's default session."""
 
-    :raises Refused: if a member is not what it has to be.
+    session_id: Annotated[Name | None, Meta(description="Of a session that exists.")] = None
+    workspace: Annotated[Name | None, Meta(description="Where to work, by its configured name.")] = None
+    engine: Annotated[Name | None, Meta(description="The agent that does the work.")] = None
+    model: ModelName | None = None
+    restart: Annotated[bool | None, Meta(description="End the session that is there, and start afresh.")] = None
+    new: Annotated[bool | None, Meta(description="Start a further session beside the default one.")] = None
+
+    @property
+    def wish(self) -> Wish:
+        """The same, as the registry takes it."""
+        return Wish(
+            session_id=self.session_id,
+            workspace=self.workspace,
+            engine=self.engine,
+            model=self.model,
+            restart=bool(self.restart),
+            new=bool(self.new),
+        )
+
+
+class Input(Start, kw_only=True):
+    """A message to the agent, or a slash command."""
+
+    text: str = ""
+
+
+class Stop(Struct):
+    """Which session is to end."""
+
+    session_id: Name | None = None
+
+
+class Steer(Struct):
+    """Further input for the running turn."""
+
+    text: str = ""
+
+
+class Nothing(Struct):
+    """There is nothing to be said."""
+
+
+class Answer(Struct):
+    """An answer to a request for approval."""
+
+    decision: Verdict
+
+
+class CommitOrder(Struct):
+    """What to call the commit of everything that is changed."""
+
+    message: Annotated[str, Meta(min_length=1, max_length=16_384)]
+
+
+class BranchOrder(Struct):
+    """How to call the new branch."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class RevertOrder(Struct):
+    """Which turn to take back; none: the last that is not taken back yet."""
+
+    turn_id: Name | None = None
+
+
+# -- Queries -----------------------------------------------------------------------------------------------------------
+
+
+class Asker(Struct, kw_only=True):
+    """Whose sessions are meant."""
+
+    client: Annotated[
+        Name | None, Meta(description="Another client's name: for administrators, to look at its sessions.")
+    ] = None
+
+
+class FolderQuery(Asker, kw_only=True):
+    """Which folder."""
+
+    path: Path = ""
+
+
+class FileQuery(Asker, kw_only=True):
+    """Which file."""
+
+    path: FilePath
+
+
+class DiffQuery(Asker, kw_only=True):
+    """Which diff."""
+
+    turn_id: Annotated[
+        Name | None, Meta(description="What this turn has changed; else everything that is not committed.")
+    ] = None
+
+
+class LogQuery(Asker, kw_only=True):
+    """How much of the log."""
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 20
+
+
+class EventsQuery(Asker, kw_only=True):
+    """From where on, and by whom."""
+
+    after: Annotated[Seq | None, Meta(description="Seq of the last event seen; Last-Event-ID goes before it.")] = None
+    answers: Annotated[bool, Meta(description="Whether this client can answer requests for approval.")] = False
+
+
+class SocketQuery(Struct, kw_only=True):
+    """Which session a WebSocket begins with, and from where on."""
+
+    session_id: Name | None = None
+    after: Seq | None = None
+
+
+# -- Messages of a WebSocket -------------------------------------------------------------------------------------------
+
+
+class Envelope(Struct):
+    """What every message is."""
+
+    type: Name
+    content: Raw = Raw(b"null")
+
+
+class Resume(Struct):
+    """From where on to tell again.
+
+    :ivar session_id: of the session that `after` is of.
     """
-    return Wish(
-        session_id=members.name("session_id"),
-        workspace=members.name("workspace"),
-        engine=members.name("engine"),
-        model=members.name("model", 2 * _NAME_CHARACTERS),
-        restart=members.flag("restart"),
-        new=members.flag("new"),
-    )
+
+    after: Seq
+    session_id: Name | None = None
 
 
-def decision_of(members: Members) -> Decision:
-    """How a client answers a request for approval.
+class Select(Struct):
+    """Which session the socket is about from now on; None for the default one."""
 
-    :raises Refused: if it does not, or in no word of ours.
+    session_id: Name | None = None
+
+
+class Approval(Answer):
+    """An answer, and to which request."""
+
+    approval_id: Name
+
+
+# -- Reading -----------------------------------------------------------------------------------------------------------
+
+
+def read_object(data: bytes, kind: type[T]) -> T:
+    """The one JSON object that `data` is; nothing at all is an empty one.
+
+    :raises Refused: if it is anything else, or its members are not as `kind` has them.
     """
-    decision = DECISIONS.get(members.text("decision") or "")
-    if decision is None:
-        raise Refused(bad_parameter("decision", "one of " + ", ".join(DECISIONS)))
-    return decision
+    data = data if data.strip() else b"{}"
+    characters(data)
+    ObjectReader().read(data)  # which sees that no name stands twice
+    return _decoded(kind, data)
+
+
+def read_content(content: Raw, kind: type[T]) -> T:
+    """The content of a message: an object, or null or an empty text for an empty one.
+
+    :raises Refused: if it is anything else.
+    """
+    data = bytes(content)
+    return _decoded(kind, b"{}" if data in (b"null", b'""') else data)
+
+
+def read_text(content: Raw) -> str:
+    """The content of a message that is a text.
+
+    :raises Refused: if it is anything else.
+    """
+    return _decoded(str, bytes(content))
+
+
+def read_query(target: bytes, kind: type[T]) -> T:
+    """The query of a request's target.
+
+    :raises Refused: if it is not as `kind` has it, or says something twice.
+    """
+    query = target.partition(b"?")[2].decode("ascii")
+    try:
+        fields = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MOST_QUERY_FIELDS)
+    except ValueError:
+        raise Refused(refusals.BAD_QUERY) from None
+    if len(dict(fields)) < len(fields):
+        raise Refused(refusals.BAD_QUERY)
+    try:
+        return msgspec.convert(dict(fields), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refused(_misfit(error)) from None
+
+
+def _decoded(kind: type[V], data: bytes) -> V:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        raise Refused(_misfit(error)) from None
+    except msgspec.DecodeError:
+        raise Refused(refusals.BAD_JSON) from None
+
+
+def _misfit(error: msgspec.ValidationError) -> refusals.Refusal:
+    """What msgspec says: what it expected and found, by type, and where. None of it is the client's."""
+    return msgspec.structs.replace(refusals.BAD_PARAMETER, message=f"{error}.".replace("`", ""))
+

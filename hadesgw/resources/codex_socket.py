@@ -1,0 +1,309 @@
+"""The leaf that gives a client a WebSocket to its coding sessions: the integration guide's messages, and ours.
+
+A socket is about one session, or about whichever is its client's default one. It keeps nothing of its own but how far
+its client has been told: a client that falls behind is told the rest from the session's log when it has caught up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from zope.interface import implementer
+
+from hadesgw.http.handshake import UPGRADE_FIELDS, VERSION_FIELDS, Handshake, read_handshake
+from hadesgw.http.site import Request
+from hadesgw.http.websocket import SocketLimits, WebSocket
+from hadesgw.interfaces import ISocketUser
+from hadesgw.policy import closures, refusals
+from hadesgw.policy.credentials import Client
+from hadesgw.policy.refusals import Refused
+from hadesgw.policy.seats import Seats
+from hadesgw.resources.codex_refusals import refusal_of
+from hadesgw.sessions.engine import Decision
+from hadesgw.sessions.incoming import (
+    Approval,
+    Envelope,
+    Resume,
+    Select,
+    SocketQuery,
+    Start,
+    Stop,
+    read_content,
+    read_object,
+    read_query,
+    read_text,
+)
+from hadesgw.sessions.messages import Message
+from hadesgw.sessions.refusals import SessionRefused
+from hadesgw.sessions.registry import ISessionObserver, SessionRegistry, Subscription, Wish
+
+NOTHING_TO_STOP = "No active session to stop"
+_UPGRADE = {
+    refusals.UPGRADE_REQUIRED.reason: UPGRADE_FIELDS,
+    refusals.WEBSOCKET_VERSION.reason: VERSION_FIELDS,
+}
+
+
+class CodexSocket(Resource):
+    """`GET` with an upgrade: a WebSocket. It stands behind a guard.
+
+    :param sessions: of all clients.
+    :param standing: the client of a name, if it may come in at this moment.
+    :param limits: of one socket.
+    :param seats: how many sockets and event streams a client may have; the same for both.
+    :param clock: monotonic time and timers.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        sessions: SessionRegistry,
+        standing: Callable[[str], Client | None],
+        limits: SocketLimits,
+        seats: Seats,
+        clock: IReactorTime,
+    ) -> None:
+        Resource.__init__(self)
+        self._sessions = sessions
+        self._standing = standing
+        self._limits = limits
+        self._seats = seats
+        self._clock = clock
+
+    def render(self, request: Request) -> bytes | int:
+        """Open the socket, or say why not."""
+        client = request.record.client
+        if request.postpath or client is None:
+            return request.refuse(refusals.NOT_FOUND)
+        if request.method != b"GET":
+            return request.refuse(refusals.METHOD_NOT_ALLOWED, [(b"Allow", b"GET")])
+        try:
+            handshake = read_handshake(request.head)
+            query = read_query(request.uri, SocketQuery)
+        except Refused as refused:
+            return request.refuse(refused.refusal, _UPGRADE.get(refused.refusal.reason, ()))
+        if request.channel is not None and request.channel.site.draining:
+            return request.refuse(refusals.DRAINING)
+        if not self._seats.take(client):
+            return request.refuse(refusals.TOO_MANY_SOCKETS)
+        request.at_end(lambda completed: self._seats.give_back(client))
+        return self._open(request, client, handshake, query)
+
+    def _open(self, request: Request, client: str, handshake: Handshake, query: SocketQuery) -> int:
+        visit = Visit(self._sessions, client, partial(self._standing, client), knows_ours=bool(handshake.protocol))
+        try:
+            visit.watch(query.session_id)
+        except SessionRefused as refused:
+            return request.refuse(refusal_of(refused))
+        visit.after = query.after
+        return WebSocket(request, self._limits, self._clock, visit).open(handshake.fields)
+
+
+@implementer(ISocketUser, ISessionObserver)
+class Visit:
+    """One client at its WebSocket.
+
+    :param standing: the client, if it may come in at this moment.
+    :param knows_ours: whether it has shown that it knows more than the guide's messages, and so can give approvals.
+    :ivar after: the seq to begin after, or None to begin with how things stand.
+    """
+
+    _log = Logger()
+    _socket: WebSocket
+    _subscription: Subscription
+
+    def __init__(
+        self, sessions: SessionRegistry, client: str, standing: Callable[[], Client | None], *, knows_ours: bool
+    ) -> None:
+        self._sessions = sessions
+        self._client = client
+        self._standing = standing
+        self._knows_ours = knows_ours
+        self._selected: str | None = None  # the session it is about; None for the default one
+        self._told = 0  # seq of the last message that it was told
+        self._told_of: str | None = None  # and which session's that was
+        self._behind = False  # whether there is more than it could take
+        self.after: int | None = None
+        self._acts: Mapping[str, Callable[[Envelope], None]] = {
+            "start_session": self._start,
+            "stop_session": self._stop,
+            "input": self._input,
+            "ping": self._ping,
+            "resume": self._resume,
+            "select": self._select,
+            "steer": self._steer,
+            "interrupt": self._interrupt,
+            "approval": self._approve,
+        }
+
+    # -- ISocketUser ---------------------------------------------------------------------------------------------------
+
+    def opened(self, socket: WebSocket) -> None:
+        """Tell how things stand, `session_status` first, and what has been missed."""
+        self._socket = socket
+        self._greet()
+        if self.after is not None:
+            self._go_back(self.after, self._subscription.session_id)
+
+    def received(self, text: str) -> None:
+        """Do what the client asks; what cannot be done is told, and the socket lives on."""
+        if self._standing() is None:
+            self._socket.close(closures.NO_LONGER_ADMITTED)
+            return
+        try:
+            envelope = read_object(text.encode("utf-8"), Envelope)
+            act = self._acts.get(envelope.type)
+            if act is None:
+                self._tell("error", f"There is no such message; there are: {', '.join(self._acts)}.", "unknown_type")
+            else:
+                act(envelope)
+        except Refused as refused:
+            self._tell("error", f"The message was not understood. {refused.refusal.message}", refused.refusal.code)
+        except SessionRefused as refused:
+            self._tell("error", refused.text, refused.reason.word)
+
+    def resumed(self) -> None:
+        """The client has caught up with what it was sent: tell it the rest."""
+        if self._behind:
+            self._catch_up()
+
+    def closed(self) -> None:
+        """Watch no more. The session goes on."""
+        self._subscription.close()
+
+    # -- ISessionObserver ----------------------------------------------------------------------------------------------
+
+    def told(self, message: Message) -> None:
+        """The session tells everybody."""
+        if message.seq <= self._told and self._told_of == self._subscription.session_id:
+            return  # it was in the log already when the client was told from there
+        if self._behind or self._socket.choked:
+            self._behind = True
+        else:
+            self._pass_on(message)
+
+    def ended(self) -> None:
+        """The session that was selected is gone; it has said so itself. The client may select another."""
+
+    # -- Telling -------------------------------------------------------------------------------------------------------
+
+    def watch(self, session_id: str | None) -> None:
+        """Be about this session from now on.
+
+        :raises SessionRefused: if the client has none of that id.
+        """
+        subscription = self._sessions.observe(self._client, session_id, self, answers=self._knows_ours)
+        if hasattr(self, "_subscription"):
+            self._subscription.close()
+        self._subscription = subscription
+        self._selected = session_id
+
+    def _greet(self) -> None:
+        self._behind = False
+        for message in self._subscription.greeting():
+            self._pass_on(message)
+
+    def _go_back(self, seq: int, session_id: str | None) -> None:
+        self._told, self._told_of = seq, session_id
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Tell what has been missed, as far as the client takes it now."""
+        for message in self._subscription.replay(self._told, self._told_of):
+            if self._socket.choked:
+                self._behind = True
+                return
+            self._pass_on(message)
+        self._behind = False
+
+    def _pass_on(self, message: Message) -> None:
+        self._told, self._told_of = message.seq, self._subscription.session_id
+        self._socket.send(message.encoded)
+
+    def _tell(self, kind: str, text: str, code: str) -> None:
+        """Something for this client alone; its seq is that of the last message told, for nothing has been added."""
+        self._socket.send(msgspec.json.encode({"type": kind, "content": text, "code": code, "seq": self._told}))
+
+    # -- What the guide's clients ask ----------------------------------------------------------------------------------
+
+    def _ping(self, envelope: Envelope) -> None:
+        self._socket.send(b'{"type":"pong"}')
+
+    def _start(self, envelope: Envelope) -> None:
+        wish = read_content(envelope.content, Start).wish
+        before = self._told, self._told_of
+        starting = self._sessions.start(self._client, wish)
+        starting.addCallback(self._started, wish, before).addErrback(self._refused).addErrback(self._failed)
+
+    def _started(self, session_id: str, wish: Wish, before: tuple[int, str | None]) -> None:
+        if not self._socket.is_open:
+            return
+        selected = session_id if wish.new or wish.session_id is not None else None
+        if selected != self._selected:
+            self.watch(selected)
+            self._greet()
+        elif before == (self._told, self._told_of):  # it was there, and had nothing to tell
+            self._greet()
+
+    def _stop(self, envelope: Envelope) -> None:
+        session_id = read_content(envelope.content, Stop).session_id or self._selected
+        stopping = self._sessions.stop(self._client, session_id)
+        stopping.addCallback(self._stopped).addErrback(self._refused).addErrback(self._failed)
+
+    def _stopped(self, there_was_one: bool) -> None:
+        if not there_was_one:
+            self._tell("warning", NOTHING_TO_STOP, "no_session")
+
+    def _input(self, envelope: Envelope) -> None:
+        self._sessions.input(self._client, read_text(envelope.content), Wish(session_id=self._selected))
+
+    def _refused(self, failure: Failure) -> None:
+        failure.trap(SessionRefused)
+        refused = failure.value
+        assert isinstance(refused, SessionRefused)
+        self._tell("error", refused.text, refused.reason.word)
+
+    def _failed(self, failure: Failure) -> None:
+        self._log.failure("A session could not be started or stopped", failure)
+        self._socket.close(closures.INTERNAL)
+
+    # -- What ours ask -------------------------------------------------------------------------------------------------
+
+    def _resume(self, envelope: Envelope) -> None:
+        resume = read_content(envelope.content, Resume)
+        self._knows_now()
+        self._go_back(resume.after, resume.session_id)
+
+    def _select(self, envelope: Envelope) -> None:
+        session_id = read_content(envelope.content, Select).session_id
+        self._knows_ours = True
+        self.watch(session_id)
+        self._greet()
+
+    def _steer(self, envelope: Envelope) -> None:
+        text = read_text(envelope.content)
+        self._knows_now()
+        self._sessions.steer(self._client, self._selected, text)
+
+    def _interrupt(self, envelope: Envelope) -> None:
+        self._knows_now()
+        self._sessions.interrupt(self._client, self._selected)
+
+    def _approve(self, envelope: Envelope) -> None:
+        approval = read_content(envelope.content, Approval)
+        self._knows_now()
+        decision = Decision(approval.decision)
+        self._sessions.decide(self._client, self._selected, approval.approval_id, decision)
+
+    def _knows_now(self) -> None:
+        """It has sent one of ours: somebody is there who can give an approval."""
+        if not self._knows_ours:
+            self._knows_ours = True
+            self.watch(self._selected)
