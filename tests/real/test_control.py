@@ -73,6 +73,7 @@ class ControlTests(SynchronousTestCase):
         self.run_command("token", "revoke", "bob", "--file", self.folder / "clients.toml")
         os.kill(self.gateway.pid, signal.SIGHUP)
         wait_for(lambda: self.answer(bob) == 401, "bob is out", seconds=10)
+        self.gateway.stop()  # which writes what is left of the log
         events = [line for line in self.gateway.log_lines() if line["event"] == "reloaded"]
         self.assertEqual([event["clients"] for event in events], [3, 2])
 

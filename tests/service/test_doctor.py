@@ -17,7 +17,7 @@ from hadesgw.policy.credentials import Role, entry, mint_token
 from hadesgw.service.doctor import Finding, Patient, examine
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-UPSTREAM = '[[upstream]]\nname = "v"\nsocket = "nothing.sock"\nmodels = ["m"]\n'
+UPSTREAM = '[[upstream]]\nname = "v"\nsocket = "/nonexistent/api.sock"\nmodels = ["m"]\n'
 
 
 class ExaminationTests(SynchronousTestCase):
