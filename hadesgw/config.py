@@ -47,6 +47,7 @@ __all__ = [
     "Upstream",
     "Usage",
     "WebClient",
+    "WebSocket",
     "clients_source",
     "default_text",
     "describe",
@@ -419,6 +420,20 @@ class Sessions(Section, frozen=True, kw_only=True):
     git_seconds: Seconds = 20.0
 
 
+class WebSocket(Section, frozen=True, kw_only=True):
+    """Bounds on one WebSocket, and for the last two on an event stream of sessions too."""
+
+    message: InputSize = 256 << 10
+    frames_per_second: Rate = 50.0
+    frames_burst: Count = 200
+    unread: ReplaySize = 1 << 20
+    ping_seconds: Seconds = 20.0
+    pong_seconds: Seconds = 20.0
+    close_seconds: Seconds = 3.0
+    stall_seconds: Seconds = 30.0
+    per_client: Count = 32
+
+
 class Hermes(Section, frozen=True, kw_only=True):
     """The registry we announce ourselves to."""
 
@@ -509,6 +524,7 @@ class Sections(Section, frozen=True, kw_only=True):
     cors: Cors = Cors()
     headers: Headers = Headers()
     sessions: Sessions = Sessions()
+    websocket: WebSocket = WebSocket()
     hermes: Hermes = Hermes()
     webclient: WebClient = WebClient()
     telemetry: Telemetry = Telemetry()

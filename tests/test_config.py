@@ -254,6 +254,12 @@ class ValueTests(SynchronousTestCase):
             "sessions.replay": (64 << 10, (64 << 10) - 1, 1 << 30, (1 << 30) + 1),
             "sessions.active_files": count,
             **{f"sessions.{name}_seconds": seconds for name in ("idle", "age", "approval", "absence", "git")},
+            "websocket.message": head,
+            "websocket.frames_per_second": (0.001, 0, 1_000_000, 1_000_000.5),
+            "websocket.frames_burst": count,
+            "websocket.unread": (64 << 10, (64 << 10) - 1, 1 << 30, (1 << 30) + 1),
+            "websocket.per_client": count,
+            **{f"websocket.{name}_seconds": seconds for name in ("ping", "pong", "close", "stall")},
             **{key: seconds for key in KEYS if key.startswith("timeouts.")},
         }
         numbers = {
