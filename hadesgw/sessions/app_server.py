@@ -1,7 +1,8 @@
 """The engine `codex`: a real Codex for each session, by its app-server's protocol over its standard streams.
 
 We ask it for a handful of methods and answer two kinds of its requests, those for approval; it is never asked to do
-what a client says by name. Where it works, under which rules, and where its model calls go, is settled before it starts.
+what a client says by name. Where it works, under which rules, and where its model calls go, is settled before it
+starts.
 """
 
 from __future__ import annotations
@@ -96,12 +97,6 @@ class _Started(msgspec.Struct, frozen=True, rename="camel"):
     thread: _Thread
     sandbox: _Granted = _Granted()
     approval_policy: Any = None
-
-
-class _TurnNamed(msgspec.Struct, frozen=True):
-    """A turn that was begun."""
-
-    turn: _Thread
 
 
 class _Resolved(msgspec.Struct, frozen=True, rename="camel"):
@@ -382,7 +377,7 @@ class CodexAgent:
         """See :class:`IAgent`."""
         self._interrupting = False
         asked = self._peer.call("turn/start", {"threadId": self.thread_id, "input": _said(text)})
-        asked.addCallbacks(self._named, self._unsaid)
+        asked.addErrback(self._unsaid)
 
     def steer(self, text: str) -> None:
         """See :class:`IAgent`. A turn that has just ended is followed by another for this input."""
@@ -398,7 +393,7 @@ class CodexAgent:
         self.say(text)
 
     def interrupt(self) -> None:
-        """See :class:`IAgent`. A turn that has no name yet is interrupted when it has one."""
+        """See :class:`IAgent`. A turn that has not begun yet is interrupted when it does."""
         if self._turn is None:
             self._interrupting = True
             return
@@ -415,13 +410,6 @@ class CodexAgent:
         """See :class:`IAgent`."""
         self._stopped = True
         return self._child.stop()
-
-    def _named(self, answer: msgspec.Raw) -> None:
-        """The turn has a name; `turn/started` says so too, before or after this."""
-        if self._interrupting:
-            self._turn = self._turn or msgspec.json.decode(answer, type=_TurnNamed).turn.id
-            self._interrupting = False
-            self.interrupt()
 
     def _unsaid(self, failure: Failure) -> None:
         """No turn has begun."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
@@ -19,20 +18,32 @@ Kind = TypeVar("Kind")
 
 @implementer(IAgentObserver)
 class Notes:
-    """All that an agent has told, in order."""
+    """All that an agent has told, in order.
 
-    def __init__(self) -> None:
+    :param clock: provides IReactorTime.
+    """
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
         self.events: list[AgentEvent] = []
         self.ends: list[str | None] = []
         self._waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+        self._reactions: list[tuple[type[Any], Callable[[Any], object]]] = []
 
     def happened(self, event: AgentEvent) -> None:
         self.events.append(event)
+        for kind, react in self._reactions:
+            if isinstance(event, kind):
+                react(event)
         self._look()
 
     def ended(self, reason: str | None) -> None:
         self.ends.append(reason)
         self._look()
+
+    def on(self, kind: type[Kind], react: Callable[[Kind], object]) -> None:
+        """Do this whenever such an event is told."""
+        self._reactions.append((kind, react))
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         """The events of a kind."""
@@ -52,7 +63,7 @@ class Notes:
         """Fires with the first true value that `look` answers; fails when nothing true came in time."""
         found: Deferred[Any] = Deferred()
         self._waiting.append((look, found))
-        found.addTimeout(SECONDS, reactor, onTimeoutCancel=self._never)
+        found.addTimeout(SECONDS, self._clock, onTimeoutCancel=self._never)
         self._look()
         return found
 
@@ -60,6 +71,10 @@ class Notes:
         """Fires with the first event of a kind that is told from now on."""
         begun = len(self.of(kind))
         return self.until(lambda: self.of(kind)[begun:][:1] or None).addCallback(lambda found: found[0])
+
+    def end(self) -> Deferred[Any]:
+        """Fires when the agent is gone."""
+        return self.until(lambda: self.ends)
 
     def turn_ended(self) -> Deferred[TurnEnded]:
         return self.event(TurnEnded)
