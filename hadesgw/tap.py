@@ -44,6 +44,7 @@ from hadesgw.service.gateway import Gateway, Termination
 from hadesgw.service.listeners import ListenerRefused, judge_unopened, make_listener, wanted_places
 from hadesgw.service.processes import listeners
 from hadesgw.service.reload import Fresh, Reload, ReloadRefused, ReloadSignal
+from hadesgw.service.sessions import make_sessions
 from hadesgw.service.surplus import Surplus, SurplusWatch, compare_running
 from hadesgw.service.tls import Credentials, TlsServer, load_credentials
 from hadesgw.telemetry.followers import Followers
@@ -312,6 +313,15 @@ def _make_gateway(
         )
         for upstream in config.upstream
     ]
+    sessions = make_sessions(
+        config,
+        reactor,
+        engines={},
+        clients=clients,
+        own_url=lambda: gateway.own_url,
+        meter=meters,
+        log=log,
+    )
     parts = Parts(
         config=config,
         clock=reactor,
@@ -322,6 +332,7 @@ def _make_gateway(
         registry=registry,
         log=log,
         followers=followers,
+        sessions=sessions,
         entropy=os.urandom,
     )
     site = Site(
@@ -342,7 +353,8 @@ def _make_gateway(
     anonymous = bool(config.clients.anonymous)
     places = [make_listener(entry, reactor, tls, anonymous=anonymous) for entry in config.server.listen]
     watch = SurplusWatch(reactor, listeners, deferToThread, os.getpid, meters, log)
-    return Gateway(reactor, site, places, watch, agents, log, config.timeouts.drain)
+    gateway = Gateway(reactor, site, places, watch, agents, log, config.timeouts.drain, sessions)
+    return gateway
 
 
 def _names(config: Config) -> list[str]:

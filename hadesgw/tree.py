@@ -37,6 +37,7 @@ from hadesgw.resources.proxy import ROUTES, Proxy
 from hadesgw.resources.ticket import TicketOffice
 from hadesgw.resources.validation import TokenCounter, Validation
 from hadesgw.resources.webclient import WebClient, page_settings, read_client
+from hadesgw.sessions.registry import SessionRegistry
 from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.memory import Vocabulary
 from hadesgw.telemetry.meters import Meters
@@ -62,6 +63,7 @@ class Parts:
         registry: CollectorRegistry,
         log: IRequestLog,
         followers: Followers,
+        sessions: SessionRegistry,
         entropy: Callable[[int], bytes],
     ) -> None:
         self.config = config
@@ -73,6 +75,7 @@ class Parts:
         self.registry = registry
         self.log = log
         self.followers = followers
+        self.sessions = sessions
         self.origins = Origins(config.cors.origins)
         self.penalties = Penalties(clock, log)
         self.tickets = TicketStore(clients.standing, entropy)
@@ -129,9 +132,10 @@ def _cors(parts: Parts, path: str, inner: IResource) -> IResource:
 def _guard(parts: Parts, path: str, inner: IResource) -> IResource:
     leaf = parts.config.tree[path][-1]
     tickets = parts.tickets if leaf == "codex-socket" else None
+    agents = parts.sessions.tokens if leaf == "proxy" else None  # they call their model, and nothing else
     role = _ROLES.get(leaf, Role.USER)
     return Guard(
-        inner, parts.clients, role, parts.wall, parts.meters, parts.penalties, tickets, parts.clock.seconds
+        inner, parts.clients, role, parts.wall, parts.meters, parts.penalties, tickets, parts.clock.seconds, agents
     )
 
 

@@ -23,6 +23,7 @@ from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.log import Log, Sink
 from hadesgw.telemetry.meters import Meters
 from hadesgw.tree import LEAVES, Parts, PathTable, build_tree, check_tree
+from tests.sessions.stage import Stage
 from tests.wire.answers import Answer
 from tests.wire.door import Door
 
@@ -96,6 +97,7 @@ class EveryRouteTests(SynchronousTestCase):
             registry=registry,
             log=Log(Sink(2), NOW.timestamp, text=False, level="critical"),
             followers=Followers(),
+            sessions=Stage(Path(self.mktemp())).registry,
             entropy=random.Random(4).randbytes,
         )
 

@@ -21,6 +21,7 @@ from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.log import Log, Sink
 from hadesgw.telemetry.meters import Meters
 from hadesgw.tree import LAYERS, LEAVES, Parts, PathTable, build_tree, check_tree
+from tests.sessions.stage import Stage
 from tests.wire.door import Door, Leaf, hold
 
 _UPSTREAM = '[[upstream]]\nname = "vllm"\nsocket = "/run/vllm.sock"\nmodels = ["m"]\n'
@@ -180,6 +181,7 @@ class BuildTests(SynchronousTestCase):
             registry=registry,
             log=Log(Sink(2), time.time, text=False, level="critical"),
             followers=Followers(),
+            sessions=Stage(Path(self.mktemp())).registry,
             entropy=os.urandom,
         )
 

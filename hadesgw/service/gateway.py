@@ -9,7 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorCore, IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
@@ -21,6 +21,7 @@ from hadesgw.policy import refusals
 from hadesgw.policy.exposure import Exposed
 from hadesgw.service.listeners import ListenerRefused, StreamListener
 from hadesgw.service.surplus import Surplus, SurplusWatch
+from hadesgw.sessions.registry import SessionRegistry
 from hadesgw.telemetry.log import Log
 
 _FLUSH_SECONDS = 1.0
@@ -41,6 +42,7 @@ class Gateway(Service):
     :param listeners: where to listen.
     :param watch: sees that we listen nowhere else.
     :param drain_seconds: how long requests in flight may go on once stopping.
+    :param sessions: coding sessions, which end when the drain begins: their agents call back through our listeners.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class Gateway(Service):
         agents: list[Agent],
         log: Log,
         drain_seconds: float,
+        sessions: SessionRegistry | None = None,
     ) -> None:
         self._clock = clock
+        self._sessions = sessions
         self._site = site
         self._listeners = listeners
         self._watch = watch
@@ -92,6 +96,13 @@ class Gateway(Service):
         """The addresses that are listened on."""
         return [port.getHost() for port in self._ports]
 
+    @property
+    def own_url(self) -> str | None:
+        """Of a listener without TLS: only programs on this machine reach one. None while there is none."""
+        places = [str(listener) for listener in self._listeners if listener.address is not None]
+        plain = next((place for place in places if place.startswith("tcp:")), None)
+        return None if plain is None else f"http://{plain.removeprefix('tcp:')}"
+
     def status(self) -> dict[str, object]:
         """What an operator asks first: where it listens, for how long, and how many are there."""
         return {
@@ -119,12 +130,14 @@ class Gateway(Service):
         for port in ports:
             await _stopped(port)
         self._site.drain()
+        ending = succeed(None) if self._sessions is None else self._sessions.close()
         await self._empty_within(self._drain_seconds, lambda: self._hurry)
         cut = len(self._site.channels)
         if cut:
             self._site.interrupt(refusals.STREAM_DRAINED)
             await self._empty_within(_FLUSH_SECONDS, lambda: False)
             self._site.abort()
+        await ending
         for agent in self._agents:
             agent.close_idle()
         self._log.event("stopped", connections_cut=cut)

@@ -156,6 +156,7 @@ class SessionRegistry:
     :param clock: time and timers.
     :param wall: seconds since the epoch.
     :param entropy: returns that many random bytes.
+    :ivar tokens: as given: who guards the model's routes asks them.
     """
 
     def __init__(
@@ -180,7 +181,7 @@ class SessionRegistry:
         self._engines = engines
         self._workspaces = workspaces
         self._git = git
-        self._tokens = tokens
+        self.tokens = tokens
         self._standing = standing
         self._base_url = base_url
         self._scratch = scratch
@@ -440,8 +441,8 @@ class SessionRegistry:
         return Errand(
             engine,
             launch,
-            lend=lambda: self._tokens.issue(client, session_id),
-            take_back=lambda: self._tokens.revoke(session_id),
+            lend=lambda: self.tokens.issue(client, session_id),
+            take_back=lambda: self.tokens.revoke(session_id),
         )
 
     def _desk(self, conductor: Conductor, workspace: Workspace, root: Path) -> Desk:
