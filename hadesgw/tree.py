@@ -20,7 +20,7 @@ from hadesgw.interfaces import IRequestLog, IUpstream
 from hadesgw.policy import refusals
 from hadesgw.policy.allowance import Accounts, estimated_tokens
 from hadesgw.policy.budget import Budget
-from hadesgw.policy.credentials import Client, ClientStore, Role
+from hadesgw.policy.credentials import ClientStore, Role
 from hadesgw.policy.origins import Origins
 from hadesgw.policy.request_body import BodyLimits
 from hadesgw.policy.tickets import TicketStore
@@ -88,16 +88,13 @@ class Parts:
 
     def _own_models(self, name: str | None) -> tuple[str, ...] | None:
         """The only models that the client of that name may use, as the clients file has it now."""
-        client = None if name is None else self.clients.directory.named(name)
+        client = None if name is None else self.clients.named(name)
         return None if client is None else client.models
 
 
 def _accounts(config: Config, clients: ClientStore) -> Accounts:
-    def named(name: str) -> Client | None:
-        return clients.directory.named(name)  # the directory of that moment: it can be exchanged
-
     limits = config.limits
-    return Accounts(limits.requests_per_second, limits.burst, limits.max_in_flight, named)
+    return Accounts(limits.requests_per_second, limits.burst, limits.max_in_flight, clients.named)
 
 
 def _gate(config: Config, upstream: Upstream, meters: Meters) -> Gate:

@@ -68,9 +68,10 @@ def judge(asked: Asked, body: bytes, budget: Budget) -> Verdict:
     room = budget.context_tokens - output
     if output > budget.output_tokens or room < 1:
         return Verdict(False, output)
-    tokens = [prompt for prompt in asked.prompts if isinstance(prompt, int)]
-    if tokens:
-        return Verdict(max(tokens) <= room, output, max(tokens))
+    if asked.prompts:
+        tokens = [prompt for prompt in asked.prompts if isinstance(prompt, int)]
+        if tokens:
+            return Verdict(max(tokens) <= room, output, max(tokens))
     if _most(asked, body, room) <= room:
         return Verdict(True, output)
     least = _least(asked, body, room)
@@ -135,7 +136,11 @@ def _most(asked: Asked, body: bytes, enough: int) -> float:
     `enough`."""
     if TIMES_SHOWN * asked.characters + TEMPLATE_TOKENS > enough or not _is_text(asked):
         return math.inf
-    return TIMES_SHOWN * weight(len(body), asked.characters, body.count(b"\\u")) + TEMPLATE_TOKENS
+    escapes = len(body) // 6  # as many as there could be: looking for them costs more than all the rest
+    most = TIMES_SHOWN * weight(len(body), asked.characters, escapes) + TEMPLATE_TOKENS
+    if most > enough:
+        most = TIMES_SHOWN * weight(len(body), asked.characters, body.count(b"\\u")) + TEMPLATE_TOKENS
+    return most
 
 
 def _is_text(asked: Asked) -> bool:

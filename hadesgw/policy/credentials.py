@@ -207,6 +207,8 @@ def parse_authorization(values: Sequence[bytes], x_api_key: Sequence[bytes]) -> 
     :param values: the values of all `Authorization` fields, without surrounding white space.
     :param x_api_key: the values of all `x-api-key` fields, likewise.
     """
+    if len(values) == 1 and not x_api_key:  # nearly always
+        return _authorization(values[0])
     if len(values) > 1 or len(x_api_key) > 1:
         return _MALFORMED
     authorization = _authorization(values[0]) if values else None
@@ -248,10 +250,11 @@ def _credential(token: bytes, name: str | None = None) -> Credential:
 
 
 class _Holding(NamedTuple):
-    """A token and whose it is."""
+    """A token, whose it is, and what is said to who shows it."""
 
     token: Token
     client: Client
+    admitted: Admitted
 
 
 class ClientDirectory:
@@ -266,7 +269,7 @@ class ClientDirectory:
 
     def __init__(self, clients: Iterable[Client]) -> None:
         self.clients = tuple(clients)
-        holdings = [_Holding(token, client) for client in self.clients for token in client.tokens]
+        holdings = [_Holding(token, client, Admitted(client)) for client in self.clients for token in client.tokens]
         certified = [client for client in self.clients if client.certificate is not None]
         self._by_name = {client.name: client for client in self.clients}
         self._by_digest = {holding.token.sha256: holding for holding in holdings}
@@ -302,12 +305,12 @@ class ClientDirectory:
         holding = self._by_digest.get(presented.sha256)
         if holding is None or not hmac.compare_digest(holding.token.sha256, presented.sha256):
             return Denied(DenialReason.UNKNOWN)
-        token, client = holding
+        token, client, admitted = holding
         if presented.name is not None and presented.name != client.name:
             return Denied(DenialReason.NAME_MISMATCH, client.name)
         if token.expires is not None and now >= token.expires:
             return Denied(DenialReason.EXPIRED, client.name)
-        return Admitted(client)
+        return admitted
 
     def recognise(self, presented: ClientCertificate, now: datetime) -> Verdict:
         """Whose certificate this is: of the one client that one of its names belongs to. If they belong to
@@ -343,6 +346,10 @@ class ClientStore:
     def directory(self) -> ClientDirectory:
         """The directory in force."""
         return self._directory
+
+    def named(self, name: str) -> Client | None:
+        """The client of that name, as the directory in force has it."""
+        return self._directory.named(name)
 
     @property
     def everybody(self) -> tuple[Client, ...]:
@@ -395,7 +402,7 @@ class ClientStore:
         :param certificate: what the client has proved to be by TLS.
         """
         verdict = self._directory.identify(presented, now)
-        if verdict == Denied(DenialReason.MISSING):
+        if isinstance(verdict, Denied) and verdict.reason is DenialReason.MISSING:
             if certificate is not None:
                 verdict = self._directory.recognise(certificate, now)
             elif self._anonymous is not None:

@@ -24,6 +24,8 @@ MOST_CONTAINERS = 250_000
 LARGE = 1 << 20
 """Bytes that a body must have to hold more containers than we can bear."""
 
+_SMALL = 1 << 13  # bytes of a body that cannot hold so many members that counting them afterwards would be too late
+_LEAST_MEMBER = len(b',"":0')
 _WALKED_BYTES = 1 << 19  # are walked in 50 ms at worst
 _CHUNK = 1 << 16
 
@@ -78,12 +80,17 @@ class ObjectReader:
 
         self._forget = names.clear
         self._decode = msgspec.json.Decoder(dict[_Name, Raw], dec_hook=name_of).decode
+        self._decode_plain = msgspec.json.Decoder(dict[str, Raw]).decode
 
     def read(self, body: bytes) -> dict[str, Raw]:
         """The members of the object that `body`, which is UTF-8, consists of; their values as they stand.
 
         :raises Refused: if it is anything else, has a name twice or more members than it may, or is made of dust.
         """
+        if len(body) <= _SMALL:
+            members = self._read_small(body)
+            if members is not None:
+                return members
         self._forget()
         if len(body) > LARGE and _openings(body) > MOST_CONTAINERS:
             raise Refused(refusals.TOO_COMPLEX)
@@ -93,6 +100,23 @@ class ObjectReader:
             raise Refused(refusals.TOO_DEEP) from None
         except msgspec.DecodeError:
             raise Refused(refusals.BAD_JSON) from None
+
+
+    def _read_small(self, body: bytes) -> dict[str, Raw] | None:
+        """The members, if it can be told by counting bytes that no name came twice; else None.
+
+        Being asked about each name costs more than decoding all of a small body. A member takes the bytes of its name
+        and of its value, two quotation marks, a colon and a comma. If no more are left over than white space and
+        escapes may take, or the smallest member that was overwritten by a later one, there was none.
+        """
+        try:
+            members = self._decode_plain(body)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        stated = sum(map(len, members)) + sum(map(len, members.values())) + 4 * len(members) + 1
+        if len(body) - stated >= _LEAST_MEMBER or len(members) > MOST_MEMBERS:
+            return None
+        return members
 
 
 def decoded(decoder: msgspec.json.Decoder[T], value: Raw, misfit: refusals.Refusal) -> T:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -279,7 +280,7 @@ class BodyReader:
             if rule is None:
                 continue
             text = bytes(value)
-            if text == _NULL:
+            if text == _NULL or (rule is _ANY and text[0] not in b"[{"):
                 continue
             try:
                 values[name] = rule.read(text)
@@ -335,13 +336,18 @@ def with_output(asked: Asked, body: bytes, tokens: int) -> bytes:
     names = [name for name in asked.route.output if name not in asked.members]
     name = names[0] if names else asked.route.output[0]
     end = body.rindex(b"}")
-    return b'%b,"%b":%d%b' % (body[:end], name.encode("ascii"), tokens, body[end:])
+    return b"".join((memoryview(body)[:end], b',"%b":%d' % (name.encode("ascii"), tokens), body[end:]))
 
 
 # -- The type of a body ------------------------------------------------------------------------------------------------
 
 _PARAMETER = rb'charset=(?:utf-?8|"utf-?8")|(?!charset=)[a-z0-9!#$%&\'*+.^_`|~-]++=[!-:<-~]++'
 _JSON_TYPE = re.compile(rb"(?i)application/json[ \t]*+(?:;[ \t]*+(?:" + _PARAMETER + rb")?[ \t]*+)*+")
+
+
+@lru_cache(64)  # a program says the same each time
+def _is_json(content_type: bytes) -> bool:
+    return _JSON_TYPE.fullmatch(content_type) is not None
 
 
 def is_json(content_type: Sequence[bytes]) -> bool:
@@ -351,4 +357,4 @@ def is_json(content_type: Sequence[bytes]) -> bool:
 
     :param content_type: the values of its `Content-Type` fields.
     """
-    return len(content_type) == 1 and _JSON_TYPE.fullmatch(content_type[0]) is not None
+    return len(content_type) == 1 and _is_json(content_type[0])

@@ -75,6 +75,8 @@ class Cors(Layer):
         """Answer a preflight; mark the answer of anything else, whoever makes it."""
         head = request.head
         request.standing.append(_VARY)  # also for who sends no origin: the next one who asks may send one
+        if b"origin" not in head.index:
+            return self.pass_on(request)
         origin = self._origins.listed(head.values(b"origin"))
         if origin is None:
             return self.pass_on(request)

@@ -16,6 +16,7 @@ from hadesgw.policy.credentials import (
     Client,
     ClientStore,
     Credential,
+    CredentialError,
     DenialReason,
     Denied,
     Role,
@@ -82,7 +83,8 @@ class Guard(Layer):
             if ticket is not None:
                 return self._redeem(self._tickets, ticket, request)
         credential = parse_authorization(values(b"authorization"), values(b"x-api-key"))
-        verdict = self._clients.identify(credential, datetime.fromtimestamp(self._wall(), UTC), request.certificate)
+        certificate = request.certificate if isinstance(credential, CredentialError) else None  # else it does not count
+        verdict = self._clients.identify(credential, datetime.fromtimestamp(self._wall(), UTC), certificate)
         if verdict == _UNKNOWN and isinstance(credential, Credential):
             verdict = self._agent(credential, request) or verdict
         if not isinstance(verdict, Admitted):

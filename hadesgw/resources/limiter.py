@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container
+from functools import lru_cache
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
@@ -89,7 +90,7 @@ class Limiter(Layer):
         now = self._clock.seconds()
         account = self._accounts.of(request.record.client or NOBODY, now)
         verdict = account.requests.take(now)
-        request.standing += _fields(_REQUESTS, verdict)
+        request.standing += _request_fields(verdict.limit, verdict.remaining, verdict.reset)
         if not verdict.admitted:
             return request.refuse(refusals.RATE_LIMITED, _wait(verdict.retry_after))
         gate = self._gate
@@ -231,6 +232,11 @@ def _fields(names: tuple[bytes, bytes, bytes], verdict: Verdict) -> Fields:
     """OpenAI's fields: two numbers, and a duration with its unit."""
     limit, remaining, reset = names
     return [(limit, b"%d" % verdict.limit), (remaining, b"%d" % verdict.remaining), (reset, b"%ds" % verdict.reset)]
+
+
+@lru_cache(256)  # whoever asks now and then has the same left each time
+def _request_fields(limit: int, remaining: int, reset: int) -> Fields:
+    return _fields(_REQUESTS, Verdict(True, limit, remaining, reset, 1))
 
 
 def _wait(seconds: int) -> Fields:

@@ -129,6 +129,29 @@ class ObjectTests(SynchronousTestCase):
             self.assertEqual(read(body), "duplicate_field")
         self.assertEqual(read(b'{"a":1,"A":2,"b":{"c":1,"c":2}}'), {"a": b"1", "A": b"2", "b": b'{"c":1,"c":2}'})
 
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(("", "a", "a", "b", "\\u0061", "\\n", "é", "model")),
+                st.sampled_from(("0", '""', "null", "[1, 2]", '{"a":1,"a":2}', '"a"', '"\\",\\"a\\":0"')),
+                st.sampled_from(("", "", " ", "\n", "     ")),
+            ),
+            max_size=6,
+        )
+    )
+    def test_no_name_comes_twice_unseen(self, members: list[tuple[str, str, str]]) -> None:
+        """However names, values and the space around them are made up, in a small body and in a large one."""
+        names = [json.loads(f'"{name}"') for name, _, _ in members]
+        twice = len(set(names)) < len(names)
+        for more in ([], [("large", '"' + "x" * 10_000 + '"', "")]):
+            parts = [f'{space}"{name}"{space}:{space}{value}{space}' for name, value, space in (*members, *more)]
+            found = read(("{" + ",".join(parts) + "}").encode())
+            if twice:
+                self.assertEqual(found, "duplicate_field")
+            else:
+                assert isinstance(found, dict), found
+                self.assertEqual([*found], [*names, *(name for name, _, _ in more)])
+
     def test_members_are_bounded(self) -> None:
         """So many and no more; a body of millions costs no more than that."""
         members = [b'"%d":%d' % (number, number) for number in range(MOST_MEMBERS + 1)]
