@@ -32,6 +32,8 @@ UPSTREAM_ERROR = "upstream_error"
 """The reason and code of an answer in which the model server told of an error after its head."""
 CLIENT_LEFT = "499"
 """The status a request is counted under when its client left before the end (nginx's convention)."""
+SLOW_SECONDS = 45.0
+"""From when on an answer counts as slow."""
 NOBODY = "none"
 """The client label of a request that nobody was admitted for."""
 
@@ -94,6 +96,11 @@ class Meters:
         )
         self._stream_bytes = Counter(
             "hades_codex_stream_bytes", "Bytes of streamed answers' bodies.", ["route"], registry=registry
+        )
+        self._slow = Counter(
+            "hades_codex_slow_responses",
+            "Answers that took more than 45 s: until a stream's first event, or for the whole of another.",
+            registry=registry,
         )
         self._errors = Counter(
             "hades_codex_errors", "Answers with a status of 400 or more, and broken ones.", ["code"], registry=registry
@@ -224,10 +231,14 @@ class Meters:
         count()
         request_id = request.correlation.request_id
         observe_latency((now - record.started) * 1_000, request_id)
+        waited_until = now
         if record.stream and record.first_byte is not None:
+            waited_until = record.first_byte
             observe_first_byte((record.first_byte - record.started) * 1_000, request_id)
             self._stream_duration.observe_request((now - record.first_byte) * 1_000, request_id)
             self._child(self._stream_bytes, route).inc(request.sentLength)
+        if waited_until - record.started > SLOW_SECONDS:
+            self._slow.inc()
         if request.code >= 400 or (record.reason is not None and not left):
             self._child(self._errors, record.code or status).inc()
         if record.code is not None and record.reason is not None and record.reason != UPSTREAM_ERROR:

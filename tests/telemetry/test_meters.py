@@ -35,12 +35,12 @@ class MetersTests(SynchronousTestCase):
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
 
-    def _serve(self, leaf: Leaf) -> Caller:
+    def _serve(self, leaf: Leaf, seconds: float = 0.5) -> Caller:
         def metered(request: Request) -> bytes | int:
             request.record.route = "/v1/chat/completions"
             request.record.client = "alice"
             self.meters.begun()
-            request.at_end(lambda done: self.meters.finished(request, done, request.record.started + 0.5))
+            request.at_end(lambda done: self.meters.finished(request, done, request.record.started + seconds))
             return leaf.render(request)
 
         return Door(Leaf(metered)).call().send(b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
@@ -88,6 +88,28 @@ class MetersTests(SynchronousTestCase):
         self.assertEqual(self.value("hades_codex_stream_bytes_total", **route), 9)
         self.assertEqual(self.value("hades_codex_first_byte_ms_count", **route), 1)
         self.assertEqual(self.value("hades_codex_stream_duration_ms_count"), 1)
+
+    def test_slow(self) -> None:
+        """45 s is not slow yet; for a stream it is its first event that counts, however long it goes on."""
+
+        def stream(request: Request) -> bytes:
+            request.record.stream = True
+            request.record.first_byte = request.record.started + 45.5
+            return b"x"
+
+        self._serve(Leaf(lambda request: b"x"), 45.0)
+        self.assertEqual(self.value("hades_codex_slow_responses_total"), 0)
+        self._serve(Leaf(lambda request: b"x"), 45.1)
+        self._serve(Leaf(stream), 300.0)
+        self.assertEqual(self.value("hades_codex_slow_responses_total"), 2)
+
+        def prompt_stream(request: Request) -> bytes:
+            request.record.stream = True
+            request.record.first_byte = request.record.started + 1
+            return b"x"
+
+        self._serve(Leaf(prompt_stream), 300.0)
+        self.assertEqual(self.value("hades_codex_slow_responses_total"), 2)
 
     def test_refused(self) -> None:
         """A refusal counts by reason and by code."""
