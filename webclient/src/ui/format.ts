@@ -7,7 +7,10 @@ const clock = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit"
 const clock_seconds = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const day = new Intl.DateTimeFormat("en", { month: "short", day: "numeric" });
 const full = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
-const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "narrow" });
+const unit = (name: string) => new Intl.NumberFormat("en", { style: "unit", unit: name, unitDisplay: "narrow" });
+const minutes = unit("minute");
+const hours = unit("hour");
+const days = unit("day");
 
 /** 12,345 */
 export const count = (value: number): string => plain.format(value);
@@ -44,9 +47,9 @@ export const moment = (at: number): string => full.format(at);
 export function ago(at: number, now: number): string {
   const seconds = Math.max(0, (now - at) / 1000);
   if (seconds < 60) return "now";
-  if (seconds < 3600) return relative.format(-Math.floor(seconds / 60), "minute");
-  if (seconds < 86_400) return relative.format(-Math.floor(seconds / 3600), "hour");
-  if (seconds < 7 * 86_400) return relative.format(-Math.floor(seconds / 86_400), "day");
+  if (seconds < 3600) return minutes.format(Math.floor(seconds / 60));
+  if (seconds < 86_400) return hours.format(Math.floor(seconds / 3600));
+  if (seconds < 7 * 86_400) return days.format(Math.floor(seconds / 86_400));
   return day.format(at);
 }
 

@@ -196,6 +196,7 @@ const en = {
     default_model: (name: string) => (name ? `${name} (default)` : "Server's default"),
     protocol: "Protocol",
     protocols: { chat: "Chat Completions", responses: "Responses", codex: "Coding session" },
+    short_protocols: { chat: "Chat", responses: "Responses" },
     stream: "Stream",
     stream_hint: "Read the answer as it is written",
     tools: "Tools",

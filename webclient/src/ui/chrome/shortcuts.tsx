@@ -22,7 +22,7 @@ export function Shortcuts() {
   const close = () => { bench.dialog.value = null; };
   return (
     <Modal label={t.shortcuts.title} look="narrow" close={close}>
-      <header class="pane-head"><h2 class="grow">{t.shortcuts.title}</h2><QuietButton icon="close" label={t.close} onClick={close} /></header>
+      <header class="pane-head"><h2 class="grow" tabIndex={-1} autofocus>{t.shortcuts.title}</h2><QuietButton icon="close" label={t.close} onClick={close} /></header>
       <div class="dialog-body">
         <h3>{t.shortcuts.everywhere}</h3>
         <Keys rows={everywhere} />

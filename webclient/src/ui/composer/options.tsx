@@ -25,8 +25,8 @@ export function Options({ thread }: { thread: ThreadView }) {
       </select>
       {engine !== "codex" && (
         <select class="field quiet-field" aria-label={t.composer.protocol} title={t.composer.protocol} value={engine} disabled={thread.busy.value} onChange={(event) => thread.useEngine(event.currentTarget.value as "chat" | "responses")}>
-          <option value="chat">{t.composer.protocols.chat}</option>
-          <option value="responses">{t.composer.protocols.responses}</option>
+          <option value="chat">{t.composer.short_protocols.chat}</option>
+          <option value="responses">{t.composer.short_protocols.responses}</option>
         </select>
       )}
       <label class="tick" title={t.composer.stream_hint}><input type="checkbox" checked={now.stream} onChange={(event) => settings.change({ stream: event.currentTarget.checked })} />{t.composer.stream}</label>

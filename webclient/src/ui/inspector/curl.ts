@@ -1,7 +1,7 @@
 // A request as a line for the shell. The key's place is taken by $HADES_KEY; payloads that are masked in the page are
 // masked here too.
 
-import { shapeOfValue } from "../../engine";
+import { shapeOf, shapeOfValue } from "../../engine";
 import type { Json, SentRequest, Shape } from "../../model";
 import { parsed } from "../transcript/payload";
 
@@ -27,12 +27,16 @@ function mask(shape: Shape): Json {
   }
 }
 
-/** The body with every text that somebody said or a tool gave masked; what only steers the request stays. */
+/** Members of a request that only steer it; all others are payload. */
+export const steering: ReadonlySet<string> = new Set([
+  "model", "stream", "stream_options", "temperature", "top_p", "top_k", "min_p", "max_tokens", "max_completion_tokens", "max_output_tokens", "min_tokens", "n", "seed",
+  "tool_choice", "parallel_tool_calls", "frequency_penalty", "presence_penalty", "repetition_penalty", "ignore_eos", "logprobs", "top_logprobs", "store",
+]);
+
 export function masked_body(body: string): string {
   const value = parsed(body)?.json;
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return JSON.stringify(mask(shapeOfValue(body)));
-  const said = new Set(["messages", "input", "prompt", "instructions"]);
-  const kept = Object.entries(value).map(([key, part]) => [key, said.has(key) ? mask(shapeOfValue(part)) : part]);
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return JSON.stringify(mask(shapeOf(body)));
+  const kept = Object.entries(value).map(([key, part]) => [key, steering.has(key) ? part : mask(shapeOfValue(part))]);
   return JSON.stringify(Object.fromEntries(kept));
 }
 

@@ -1,29 +1,26 @@
 // The memory's lane: every call of a memory tool and every event of its manager, a column for each tier.
 
-import type { MemoryEvent, MemoryTier, ToolCall } from "../../model";
+import type { MemoryEvent, MemoryTier } from "../../model";
 import { use_bench } from "../bench";
 import { Bar } from "../bar";
 import { Icon } from "../icon";
 import { Chip } from "../parts";
 import { t } from "../strings";
-import { go_to, items_of, type Placed } from "./session_items";
+import { go_to, items_of } from "./session_items";
 
 const tiers: readonly MemoryTier[] = ["core", "fifo", "recall", "archival", "heartbeat"];
 
-type Row = Placed<ToolCall> | Placed<MemoryEvent>;
-
 export function MemoryPanel() {
   const bench = use_bench();
-  const calls = items_of(bench, "toolCall").filter(({ item }) => item.memory !== null);
-  const events = items_of(bench, "memory");
-  const rows: Row[] = [...calls, ...events].sort((a, b) => a.number - b.number || a.item.created - b.item.created);
+  const rows = items_of(bench, "toolCall", "memory").filter(({ item }) => item.kind === "memory" || item.memory !== null);
   if (rows.length === 0) return <p class="hollow">{t.memory.none}</p>;
-  const fill = events.findLast(({ item }) => item.tokens !== null && item.limit !== null)?.item;
+  const fill = rows.map(({ item }) => item).findLast((item) => item.kind === "memory" && item.tokens !== null && item.limit !== null) as MemoryEvent | undefined;
+  const count_of = (tier: MemoryTier) => rows.filter(({ item }) => item.kind === "toolCall" && item.memory!.tier === tier).length;
   return (
     <>
       {fill && <div class="panel-part"><Bar value={fill.tokens!} most={fill.limit!} words={t.memory.fill(fill.tokens!, fill.limit!)} shown /></div>}
       <ul class="bare tier-counts" aria-label={t.memory.title}>
-        {tiers.map((tier) => <li key={tier}><strong class="number">{calls.filter(({ item }) => item.memory!.tier === tier).length}</strong><span>{t.memory.tier[tier]}</span></li>)}
+        {tiers.map((tier) => <li key={tier}><strong class="number">{count_of(tier)}</strong><span>{t.memory.tier[tier]}</span></li>)}
       </ul>
       <ol class="bare lane memory-lane">
         {rows.map(({ item, number }) => (

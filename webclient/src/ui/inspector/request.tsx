@@ -7,7 +7,7 @@ import { Icon } from "../icon";
 import { Chip, CopyButton, QuietButton } from "../parts";
 import { t } from "../strings";
 import { Payload } from "../transcript/payload";
-import { curl } from "./curl";
+import { curl, steering } from "./curl";
 import { BodiesSwitch, type Shown } from "./inspector";
 
 const outcome_looks: Record<Attempt["outcome"]["kind"], string> = { running: "info", whole: "good", stopped: "warn", failed: "bad" };
@@ -36,7 +36,7 @@ export function RequestPanel({ shown }: { shown: Shown }) {
       <Headers title={t.inspector.headers_sent} headers={request.headers} />
       <section class="panel-part">
         <div class="row"><h3 class="grow">{t.inspector.body}</h3><BodiesSwitch id={attempt.id} />{revealed && <CopyButton text={() => request.body} />}</div>
-        <Payload text={request.body} revealed={revealed} label={t.inspector.body} />
+        <Payload text={request.body} revealed={revealed} label={t.inspector.body} open={steering} />
       </section>
       {response
         ? <Headers title={t.inspector.headers_received} headers={response.headers} note={t.inspector.headers_hidden} />

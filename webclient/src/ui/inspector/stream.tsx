@@ -8,7 +8,7 @@ import { is_revealed, save_file, use_bench } from "../bench";
 import { bytes, count, exact_ms } from "../format";
 import { CopyButton, QuietButton } from "../parts";
 import { t } from "../strings";
-import { Payload } from "../transcript/payload";
+import { Payload, parsed } from "../transcript/payload";
 import { BodiesSwitch, type Shown } from "./inspector";
 
 /** The height of `.frame-row` in the styles, in rem. */
@@ -111,13 +111,27 @@ function FrameRow({ view, index, total, chosen, revealed, choose }: { view: Atte
       <span>{exact_ms(frame.atMs)}</span>
       <span class="frame-gap">+{exact_ms(gap)}</span>
       <span>{count(frame.end - frame.start)}</span>
-      <span class="clip">{revealed ? preview(view.frameText(index)) : masked_preview(frame)}</span>
+      <span class="clip">{revealed ? preview(view.frameText(index)) : masked_preview(frame, view.frameText(index))}</span>
     </div>
   );
 }
 
 const preview = (text: string): string => text.replace(/^data: ?/, "").slice(0, 160).replace(/\s+$/, "").replaceAll("\n", "↵");
-const masked_preview = (frame: Frame): string => frame.event || t.inspector.frame_kind[frame.kind];
+
+/** What a frame brings, without what is in it: the event's name, and lengths of what its delta carries. */
+export function masked_preview(frame: Frame, text: string): string {
+  const value = parsed(data_of(text))?.json;
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return frame.event || t.inspector.frame_kind[frame.kind];
+  const choice = Array.isArray(value.choices) ? value.choices[0] : null;
+  const delta = choice && typeof choice === "object" && "delta" in choice ? choice.delta : value.delta;
+  const parts = typeof delta === "string" ? [["delta", delta]] : Object.entries(delta ?? {});
+  const sizes = parts.filter(([, part]) => part !== null).map(([key, part]) => (typeof part === "string" ? `${key}(${part.length})` : `${key}`));
+  return [frame.event || (typeof value.type === "string" ? value.type : ""), ...sizes].filter(Boolean).join(" ") || Object.keys(value).join(" ");
+}
+
+/** The data of an event: its data lines without the name, joined as the standard joins them. */
+const data_of = (text: string): string =>
+  text.split(/\r\n|\r|\n/).filter((line) => line.startsWith("data:")).map((line) => line.slice(5).replace(/^ /, "")).join("\n");
 
 /** Line ends as they are on the wire, made visible. */
 const with_ends = (text: string): string => text.replaceAll("\r", "␍").replaceAll("\n", "␊\n");
@@ -126,7 +140,7 @@ function FrameDetail({ view, index, revealed, close }: { view: AttemptView; inde
   const [as_hex, set_hex] = useState(false);
   const frame = view.frame(index);
   const text = view.frameText(index);
-  const data = text.split(/\r\n|\r|\n/).filter((line) => line.startsWith("data:")).map((line) => line.slice(5).replace(/^ /, "")).join("\n");
+  const data = data_of(text);
   return (
     <section class="frame-detail" aria-label={`${t.inspector.frame_kind[frame.kind]} ${index}`}>
       <div class="row">

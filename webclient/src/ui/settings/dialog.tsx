@@ -25,7 +25,7 @@ export function SettingsDialog({ section }: { section?: string }) {
   const close = () => { bench.dialog.value = null; };
   return (
     <Modal label={t.settings.title} look="settings" close={close}>
-      <header class="pane-head"><h2 class="grow">{t.settings.title}</h2><QuietButton icon="close" label={t.close} onClick={close} /></header>
+      <header class="pane-head"><h2 class="grow" tabIndex={-1} autofocus>{t.settings.title}</h2><QuietButton icon="close" label={t.close} onClick={close} /></header>
       <div class="settings-frame">
         <nav class="settings-nav" aria-label={t.settings.title}>
           {sections.map((name) => <button key={name} type="button" class="button quiet" onClick={() => go(name)}>{t.settings.sections[name]}</button>)}

@@ -7,7 +7,7 @@ import { Button } from "../parts";
 import { t } from "../strings";
 
 /** From left to right, whichever of them are offered. */
-const places = ["cancel", "decline", "acceptForSession", "accept"];
+const places = ["decline", "cancel", "acceptForSession", "accept"];
 const place_of = (decision: string): number => (places.includes(decision) ? places.indexOf(decision) : 1.5);
 
 /** `decide` is missing where nobody can: in a record. */
