@@ -139,6 +139,16 @@ class Workspace:
             while view:
                 view = view[os.write(descriptor, view) :]
 
+    def remove(self, path: str) -> None:
+        """Take a file away.
+
+        :raises SessionRefused: as :meth:`read`.
+        """
+        self.require_file(path)
+        names = segments(path)
+        with _refusing(path), self._folder(names[:-1]) as folder:
+            os.unlink(names[-1], dir_fd=folder)
+
     def _make_folders(self, names: list[str]) -> None:
         for count in range(len(names)):
             with _refusing("/".join(names)), self._folder(names[:count]) as folder:
