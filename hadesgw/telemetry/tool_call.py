@@ -8,7 +8,7 @@ import msgspec
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeError)
 """What a decoder raises for bytes that are not the JSON it expects."""
-_BYTE = re.compile(r"\(byte (\d+)\)\Z")
+_NUMBER = re.compile(r"invalid number \(byte (\d+)\)\Z")
 
 
 class Call:
@@ -51,12 +51,14 @@ class Call:
             return "broken"
         try:
             msgspec.json.decode(text)
+        except msgspec.ValidationError:
+            return "whole"  # well formed, with a number that no machine holds
         except UNREADABLE as error:
-            return "partial" if _at_end(str(error), len(text)) else "broken"
+            return "partial" if _cut_off(str(error), len(text)) else "broken"
         return "whole"
 
 
-def _at_end(error: str, length: int) -> bool:
-    """Whether a decoder found nothing wrong before the text's end."""
-    place = _BYTE.search(error)
-    return "truncated" in error or (place is not None and int(place[1]) == length)
+def _cut_off(error: str, length: int) -> bool:
+    """Whether all that a decoder found wrong is that the text ends."""
+    number = _NUMBER.search(error)  # such as `1.`, which it does not take for one that goes on
+    return "truncated" in error or (number is not None and int(number[1]) == length)
