@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import msgspec
 from prometheus_client import CollectorRegistry, disable_created_metrics
@@ -44,9 +44,10 @@ from hadesgw.service.gateway import Gateway, Termination
 from hadesgw.service.listeners import ListenerRefused, judge_unopened, make_listener, wanted_places
 from hadesgw.service.processes import listeners
 from hadesgw.service.reload import Fresh, Reload, ReloadRefused, ReloadSignal
-from hadesgw.service.sessions import make_sessions
+from hadesgw.service.sessions import make_sessions, rehearsal_engine
 from hadesgw.service.surplus import Surplus, SurplusWatch, compare_running
 from hadesgw.service.tls import Credentials, TlsServer, load_credentials
+from hadesgw.sessions.engine import IEngine
 from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.log import Log, Sink
 from hadesgw.telemetry.meters import Meters
@@ -316,7 +317,7 @@ def _make_gateway(
     sessions = make_sessions(
         config,
         reactor,
-        engines={},
+        engines=_engines(reactor),
         clients=clients,
         own_url=lambda: gateway.own_url,
         meter=meters,
@@ -355,6 +356,11 @@ def _make_gateway(
     watch = SurplusWatch(reactor, listeners, deferToThread, os.getpid, meters, log)
     gateway = Gateway(reactor, site, places, watch, agents, log, config.timeouts.drain, sessions)
     return gateway
+
+
+def _engines(reactor: Any) -> dict[str, IEngine]:
+    """The engines there are, by their names in the configuration."""
+    return {engine.name: engine for engine in (rehearsal_engine(reactor),)}
 
 
 def _names(config: Config) -> list[str]:

@@ -16,14 +16,16 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from hadesgw.config import Config, Upstream
+from hadesgw.config import Config, Sessions, Upstream
 from hadesgw.demo.local_model import llama_installed, model_name, refusal
 from hadesgw.demo.process import LocalModelProcess, ModelProcess, RehearsalProcess
+from hadesgw.demo.workshop import furnish
 from hadesgw.interfaces import IServing
 from hadesgw.policy.credentials import ClientStore, Role, entry, mint_token, parse_clients
 
 CLIENT = "demo"
 MODEL = "qwen3-coder-30b-a3b-instruct"
+WORKSPACE = "scratch"
 REHEARSAL_CONTEXT_TOKENS = 32_768
 """Enough for a coding agent, whose first request has 7,000 tokens of instructions alone."""
 
@@ -109,6 +111,7 @@ class Opening:
             config,
             upstream=(upstream,),
             webclient=msgspec.structs.replace(config.webclient, default_model=""),
+            sessions=_scratch(config.sessions, self._folder / WORKSPACE),
             log=msgspec.structs.replace(config.log, format="text"),
         )
         directory = parse_clients(entry(CLIENT, self._token, [Role.ADMIN], None), "the demo's client")
@@ -119,6 +122,14 @@ class Opening:
         model = self._cast.process(reactor, Path(self.config.upstream[0].socket))
         page = "webclient" in self.config.tree.get("/", ())
         return _Demo(reactor, model, gateway, self._folder, lambda url: _invitation(url, self._token, self._cast, page))
+
+
+def _scratch(sessions: Sessions, folder: Path) -> Sessions:
+    """A workspace to play in, where the operator has none."""
+    if sessions.workspaces:
+        return sessions
+    workspaces = {WORKSPACE: str(furnish(folder))}
+    return msgspec.structs.replace(sessions, model="", workspaces=workspaces, default_workspace=WORKSPACE)
 
 
 class _Demo(Service):

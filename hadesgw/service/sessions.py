@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.threads import deferToThreadPool
+from twisted.web.client import Agent
 
 from hadesgw.config import Config
 from hadesgw.interfaces import IRequestLog, ISessionMeter
 from hadesgw.policy.credentials import ClientStore
 from hadesgw.policy.session_tokens import SessionTokens
-from hadesgw.sessions.engine import IEngine
+from hadesgw.sessions.engine import IEngine, Launch
 from hadesgw.sessions.git import Git
+from hadesgw.sessions.model_call import GatewayModel
 from hadesgw.sessions.registry import SessionRegistry, Settings
+from hadesgw.sessions.rehearsal import INSTRUCTIONS, RehearsalEngine
 from hadesgw.sessions.session import Bounds
 from hadesgw.sessions.workspace import Workspace
 
@@ -61,6 +64,20 @@ def make_sessions(
         meter=meter,
         log=log,
     )
+
+
+def rehearsal_engine(reactor: Any) -> IEngine:
+    """The engine that needs no program.
+
+    :param reactor: carries its model calls.
+    """
+    agent = Agent(reactor)  # a connection a call, as real agents have it
+
+    def model(launch: Launch) -> GatewayModel:
+        fields = {"Authorization": f"Bearer {launch.token}", launch.session_header: launch.session_id}
+        return GatewayModel(agent, launch.base_url, launch.model, fields, INSTRUCTIONS, launch.output_tokens)
+
+    return RehearsalEngine(model)
 
 
 def _settings(config: Config) -> Settings:
