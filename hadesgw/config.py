@@ -30,6 +30,7 @@ __all__ = [
     "Budget",
     "Clients",
     "ClientsSource",
+    "Codex",
     "Config",
     "ConfigError",
     "Cors",
@@ -384,6 +385,15 @@ class Headers(Section, frozen=True, kw_only=True):
     session_id: HeaderName = "X-Conveyance-Session-ID"
 
 
+class Codex(Section, frozen=True, kw_only=True):
+    """The engine `codex`: where its program is, what its agents may see, where they keep their own files."""
+
+    binary: File = ""
+    confinement: Annotated[Literal["required", "none"], Meta(description='"required" or "none"')] = "required"
+    readable: Annotated[tuple[Folder, ...], Meta(description="a list of folders")] = ()
+    state: File = ""
+
+
 class Sessions(Section, frozen=True, kw_only=True):
     """Coding sessions: the agent, where it may work, what it may do unasked."""
 
@@ -418,6 +428,7 @@ class Sessions(Section, frozen=True, kw_only=True):
     approval_seconds: Seconds = 120.0
     absence_seconds: Seconds = 10.0
     git_seconds: Seconds = 20.0
+    codex: Codex = Codex()
 
 
 class WebSocket(Section, frozen=True, kw_only=True):
@@ -656,6 +667,8 @@ def _sessions(config: Config) -> Iterator[tuple[str, str]]:
     workspace = sessions.default_workspace
     if workspace and workspace not in sessions.workspaces:
         yield "sessions.default_workspace", f"a name in sessions.workspaces, got {shown(workspace)}"
+    if sessions.codex.confinement == "none" and sessions.sandbox == "read-only":
+        yield "sessions.codex.confinement", '"required", since sessions.sandbox is "read-only"'
     if sessions.max_per_client > sessions.max_sessions:
         yield "sessions.max_per_client", "no more than sessions.max_sessions"
     # An agent writes what is in its workspace, and reads it: nothing that this gateway rests on may be there.

@@ -501,6 +501,10 @@ class ContradictionTests(SynchronousTestCase):
                 "a name in sessions.workspaces, got 'a'",
             ),
             "sessions.max_sessions = 3": ("sessions.max_per_client", "no more than sessions.max_sessions"),
+            "sessions = { sandbox = 'read-only', codex = { confinement = 'none' } }": (
+                "sessions.codex.confinement",
+                '"required", since sessions.sandbox is "read-only"',
+            ),
             "sessions.workspaces.all = '/'": ("sessions.workspaces.all", "a folder, and not the whole machine"),
             "sessions.workspaces.app = '.'": ("sessions.workspaces.app", "a folder that clients.file is not in"),
             "sessions.workspaces.app = '/run/hades'": (

@@ -233,7 +233,7 @@ class Homes:
     """The agents' folders of one gateway. They hold conversations: nobody but this user can look into them.
 
     :param root: where they are made; outside the folder for temporary files, where Codex refuses to live.
-    :param remove: takes a folder away, in its own time.
+    :param remove: takes a folder away, in its own time: nobody looks at it any more.
     """
 
     def __init__(self, root: Path, remove: Callable[[Path], object]) -> None:
@@ -242,6 +242,7 @@ class Homes:
         self._life: Path | None = None
         self._lock: int | None = None
         self._left: OrderedDict[str, Path] = OrderedDict()
+        self._forgotten = 0
 
     @property
     def root(self) -> Path:
@@ -276,7 +277,7 @@ class Homes:
         """Take all of them away."""
         life, self._life = self._life, None
         if life is not None:
-            self._remove(life)
+            remove_tree(life)
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
@@ -294,12 +295,18 @@ class Homes:
         """Its agent has died: keep it for the next one, unless too many are kept."""
         self._left[home.name] = home
         while len(self._left) > KEPT:
-            self._remove(self._left.popitem(last=False)[1])
+            self.forget(next(iter(self._left.values())))
 
     def forget(self, home: Path) -> None:
-        """Its session is over."""
+        """Its session is over, or begins anew: the folder's name is free at once."""
         self._left.pop(home.name, None)
-        self._remove(home)
+        self._forgotten += 1
+        gone = home.with_name(f"gone-{self._forgotten}")
+        try:
+            home.rename(gone)
+        except FileNotFoundError:  # with all the others, at the gateway's end
+            return
+        self._remove(gone)
 
 
 def _deserted(folder: Path) -> bool:
