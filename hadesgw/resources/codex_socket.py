@@ -165,7 +165,8 @@ class Visit:
             else:
                 act(envelope)
         except Refused as refused:
-            self._tell("error", f"The message was not understood. {refused.refusal.message}", refused.refusal.code)
+            words = refused.refusal.message.replace("request body", "message")  # they are HTTP's as well
+            self._tell("error", f"The message was not understood. {words}", refused.refusal.code)
         except SessionRefused as refused:
             self._tell("error", refused.text, refused.reason.word)
 
