@@ -7,7 +7,7 @@ spelling of a path reaches a resource that another spelling would not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from importlib.resources import files
 
 from prometheus_client import CollectorRegistry
@@ -287,6 +287,7 @@ class PathTable(Resource):
         Resource.__init__(self)
         self._resources = resources
         self._nothing = Nothing()
+        self._owner = lru_cache(256)(self._find_owner)  # clients ask for the same few paths
 
     @property
     def paths(self) -> list[str]:
@@ -295,16 +296,21 @@ class PathTable(Resource):
 
     def getChildWithDefault(self, segment: bytes, request: Request) -> IResource:
         """The owner of the request's path; `prepath` and `postpath` are set to what it owns and what is left."""
-        path = request.path
+        resource, owned = self._owner(request.path)
+        if resource is None:
+            return self._nothing
+        segments = request.path[1:].split(b"/")
+        request.prepath, request.postpath = segments[:owned], segments[owned:]
+        return resource
+
+    def _find_owner(self, path: bytes) -> tuple[IResource | None, int]:
+        """Who owns `path`, and how many of its segments that is."""
         while True:
             resource = self._resources.get(path)
             if resource is not None:
-                segments = request.path[1:].split(b"/")
-                owned = path.count(b"/") if path != b"/" else 0
-                request.prepath, request.postpath = segments[:owned], segments[owned:]
-                return resource
+                return resource, path.count(b"/") if path != b"/" else 0
             if path == b"/":
-                return self._nothing
+                return None, 0
             path = path[: path.rindex(b"/")] or b"/"
 
 

@@ -235,6 +235,10 @@ class Channel(Protocol):
 
     def _watch(self) -> None:
         """Set the clock and the brakes by what the connection waits for."""
+        if not self._unread and (self._body is None or self._body.complete):  # all was used, and nothing need be said
+            if self._paused:
+                self._resume_reading()
+            return
         if self._request is None and self._unread and not self.choked and not self._head_begun:
             self._head_begun = True  # the time for a head is total: bytes that trickle in do not move it
             self._deadline.set(self.site.timeouts.request_head)
@@ -413,8 +417,9 @@ class Channel(Protocol):
         :param fields: (lower-cased name, value) pairs.
         """
         correlator = self.site.correlator
+        ours = correlator.names
         lines = [b"HTTP/1.1 %d %b" % (status, phrase)]
-        lines += [b"%b: %b" % field for field in fields if field[0] not in correlator.names]
+        lines += [b": ".join(field) for field in fields if field[0] not in ours]
         if not correlation.request_id or not correlation.session_id:
             self.site.observer.correlation_missing()
             correlation = correlator.identify(())
@@ -452,9 +457,8 @@ class Channel(Protocol):
         assert self._body is not None
         may_follow = self.persistent
         sends_more = self._unread or self._paused or not self._body.complete or self._heir is not None
-        self._heir = None
         self._body.release()
-        self._request = self._body = self._head = None
+        self._request = self._body = self._head = self._heir = None
         self._head_begun = self._forgiven = False
         request.on_late = None
         if not may_follow:
@@ -465,7 +469,7 @@ class Channel(Protocol):
             return
         self._deadline.set(self.site.timeouts.idle)
         self._resume_reading()
-        if not self._advancing:
+        if self._unread and not self._advancing:
             self._advance()
 
     def getPeer(self) -> IAddress:

@@ -33,6 +33,8 @@ from hadesgw.policy.refusals import Refusal
 
 MAX_FIELDS = 256
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_TOGETHER_BYTES = 64 * 1024
+"""The largest body that is sent with its head at once: to copy a larger one costs more than another system call."""
 DONE = Failure(ResponseDone())  # one for all: making a Failure costs more than relaying an event
 
 
@@ -290,12 +292,16 @@ class ClientConnection(Protocol):
 
     def _send(self, method: bytes, target: bytes, fields: Fields, body: IBodyProducer | None) -> None:
         lines = [b"%b %b HTTP/1.1" % (method, target)]
-        lines += [b"%b: %b" % field for field in fields]
+        lines += [b": ".join(field) for field in fields]
         if body is None:
             self._write(b"\r\n".join((*lines, b"\r\n")))
         elif isinstance(body, BytesBody):
             lines.append(b"Content-Length: %d\r\n\r\n" % body.length)
-            self._write(b"\r\n".join(lines) + body.data)
+            if body.length <= _TOGETHER_BYTES:
+                self._write(b"\r\n".join(lines) + body.data)
+            else:
+                self._write(b"\r\n".join(lines))
+                self._write(body.data)
         else:
             self._send_produced(lines, body)
 

@@ -279,7 +279,8 @@ class AllowedHosts:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset({b"localhost", b"[::1]", b""} | {name.lower().encode("ascii") for name in names})
+        usual = {b"localhost", b"127.0.0.1", b"[::1]", b""}
+        self._names = frozenset(usual | {name.lower().encode("ascii") for name in names})
 
     def admits(self, host: bytes) -> bool:
         """Whether `host`, as :class:`RequestHead` holds it, is one of ours."""

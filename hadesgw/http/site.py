@@ -45,7 +45,10 @@ class Request(server.Request):
     defaultContentType = None
     _log = Logger()
     channel: Channel | None = None  # type: ignore[assignment]
+    queued = False
+    _parsePOSTFormSubmission = False  # noqa: N815 - Twisted's name
     _headers: Headers | None = None
+    _response_headers: Headers | None = None
     on_interrupt: Callable[[Refusal], None] | None = None
     on_drain: Callable[[], None] | None = None
     on_late: Callable[[], None] | None = None
@@ -62,11 +65,8 @@ class Request(server.Request):
         self.client = channel.getPeer()
         self.host = channel.getHost()
         self.notifications: list[Deferred[None]] = []
-        self.responseHeaders = Headers()
         self.cookies: list[bytes] = []
         self.received_cookies: dict[bytes, bytes] = {}
-        self.queued = False
-        self._parsePOSTFormSubmission = False
         self._adapterCache: dict[str, object] = {}
 
         self.head = head
@@ -90,6 +90,13 @@ class Request(server.Request):
             for name, value in self.head.fields:
                 headers.addRawHeader(name, value)
         return self._headers
+
+    @property
+    def responseHeaders(self) -> Headers:  # type: ignore[override] # noqa: N802 - Twisted's name
+        """Fields of the answer in Twisted's form; likewise, for an answer that is relayed has none of them."""
+        if self._response_headers is None:
+            self._response_headers = Headers()
+        return self._response_headers
 
     # -- Finding and asking the resource -------------------------------------------------------------------------------
 
@@ -191,7 +198,7 @@ class Request(server.Request):
         self.record.code = refusal.code
         self.record.stream = False
         body = error_body(refusal, self.dialect)
-        self.responseHeaders, self.etag, self.lastModified = Headers(), None, None  # they were of another answer
+        self._response_headers = self.etag = self.lastModified = None  # they were of another answer
         self.setResponseCode(refusal.status, PHRASES.get(refusal.status, b"Refused"))
         if refusal.close and self.channel is not None:
             self.channel.forbid_reuse()
@@ -279,18 +286,20 @@ class Request(server.Request):
         site = channel.site
         self.record.first_byte = site.clock.seconds()
         self._bodiless = self.method == b"HEAD" or self.code in NO_BODY_CODES or self.code == 101
-        fields = [(name.lower(), value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values]
-        fields += self.relayed
+        fields = self.relayed
+        if self._response_headers is not None:
+            made = self._response_headers.getAllRawHeaders()
+            fields = [(name.lower(), value) for name, values in made for value in values] + fields
         if self.etag is not None:
             fields.append((b"etag", self.etag))
         if self.lastModified is not None:
             fields.append((b"last-modified", datetimeToString(self.lastModified)))
-        present = {name for name, _ in fields}
+        present = dict(fields)
         for name, _ in self.standing:
             if name in present and name not in _SHARED:
                 fields = [field for field in fields if field[0] != name]
-            present.add(name)
-        fields += self.standing
+        present.update(self.standing)
+        fields = fields + self.standing
         if self.code in NO_BODY_CODES and b"content-length" in present:
             fields = [field for field in fields if field[0] != b"content-length"]  # RFC 9110 8.6
         self._measured = b"content-length" in present

@@ -31,16 +31,20 @@ def uuid4_source(entropy: Callable[[int], bytes]) -> Callable[[], bytes]:
     :param entropy: returns that many random bytes, such as `os.urandom`; called once for 256 ids, because the system
         call would otherwise cost more than the rest.
     """
-    pool: list[str] = []
+    pool: list[bytes] = []
 
     def mint() -> bytes:
         if not pool:
             digits = entropy(16 * _UUIDS_A_REFILL).hex()
-            pool.extend(digits[at : at + 32] for at in range(0, len(digits), 32))
-        h = pool.pop()
-        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}".encode()
+            pool.extend(_uuid4(digits[at : at + 32]) for at in range(0, len(digits), 32))
+        return pool.pop()
 
     return mint
+
+
+def _uuid4(h: str) -> bytes:
+    """The UUID made of 32 hexadecimal digits."""
+    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}".encode()
 
 
 class Correlator:
@@ -64,7 +68,7 @@ class Correlator:
 
     def identify(self, fields: Sequence[tuple[bytes, bytes]]) -> Correlation:
         """The ids of a request with these (lower-cased name, value) fields."""
-        if self.names.isdisjoint(name for name, _ in fields):
+        if self.names.isdisjoint(dict(fields)):
             return Correlation(self._mint(), self._mint())
         return self._settle(
             [value for name, value in fields if name == self.request_key],
