@@ -39,6 +39,7 @@ from hadesgw.policy.credentials import (
 )
 from hadesgw.policy.exposure import Exposed
 from hadesgw.policy.listening import parse_listener
+from hadesgw.service.codex import make_codex, try_codex
 from hadesgw.service.control import Control, ControlRefused, control_path
 from hadesgw.service.gateway import Gateway, Termination
 from hadesgw.service.listeners import ListenerRefused, judge_unopened, make_listener, wanted_places
@@ -317,7 +318,7 @@ def _make_gateway(
     sessions = make_sessions(
         config,
         reactor,
-        engines=_engines(reactor),
+        engines=_engines(reactor, config, log),
         clients=clients,
         own_url=lambda: gateway.own_url,
         meter=meters,
@@ -347,8 +348,9 @@ def _make_gateway(
         timeouts=config.timeouts,
         max_connections=config.limits.connections,
         half_close=config.server.half_close == "answer",
-        observer=Witness(meters, log),
+        observer=Witness(meters, log, parts.conveyance),
     )
+    reactor.callWhenRunning(parts.conveyance.announce)
     if tls is not None:
         meters.certificate_shown(lambda: tls.expires.timestamp() - time.time())
     anonymous = bool(config.clients.anonymous)
@@ -358,9 +360,12 @@ def _make_gateway(
     return gateway
 
 
-def _engines(reactor: Any) -> dict[str, IEngine]:
+def _engines(reactor: Any, config: Config, log: Log) -> dict[str, IEngine]:
     """The engines there are, by their names in the configuration."""
-    return {engine.name: engine for engine in (rehearsal_engine(reactor),)}
+    codex = make_codex(config, reactor, os.environ)
+    reactor.callWhenRunning(try_codex, codex, config, log)
+    reactor.addSystemEventTrigger("after", "shutdown", codex.close)
+    return {engine.name: engine for engine in (codex, rehearsal_engine(reactor))}
 
 
 def _names(config: Config) -> list[str]:
