@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cached_property
 from urllib.parse import unquote
 
 import msgspec
@@ -50,7 +51,6 @@ class Codex(Resource):
         self._acts = acts
         self._standing = standing
         self._cap = cap
-        self._document = msgspec.json.encode(document(self._path))
 
     def render(self, request: Request) -> bytes | int:
         """Do what is asked, or say why not."""
@@ -70,6 +70,11 @@ class Codex(Resource):
             if call.method == request.method or (request.method == b"HEAD" and _may_be_headed(call)):
                 return self._take(request, call, names)
         return _refuse_method(request, [call for call, _ in found])
+
+    @cached_property
+    def _document(self) -> bytes:
+        """Made when it is first asked for: that takes as long as a start should."""
+        return msgspec.json.encode(document(self._path))
 
     def _describe(self, request: Request) -> bytes | int:
         request.record.route = f"{self._path}/{DOCUMENT}"

@@ -86,7 +86,7 @@ class SessionsDoor:
             lines.update({"Content-Type": "application/json", "Content-Length": str(len(data))})
         lines.update({name.replace("_", "-"): value for name, value in fields.items()})
         head = f"{method} /api/codex{path} HTTP/1.1\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value)
+        head += "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value or name == "x-api-key")
         return self.door.call().send(head.encode() + b"\r\n" + data)
 
     def visit(self, client: str = "alice", query: str = "", fields: Mapping[str, str] = {}) -> Visitor:
