@@ -20,7 +20,9 @@ from hadesgw.interfaces import IRequestLog, IUpstream
 from hadesgw.policy import refusals
 from hadesgw.policy.allowance import Accounts, estimated_tokens
 from hadesgw.policy.budget import Budget
+from hadesgw.policy.conveyance import zero_propagation
 from hadesgw.policy.credentials import ClientStore, Role
+from hadesgw.policy.listening import parse_listener
 from hadesgw.policy.origins import Origins
 from hadesgw.policy.request_body import BodyLimits
 from hadesgw.policy.tickets import TicketStore
@@ -38,6 +40,7 @@ from hadesgw.resources.ticket import TicketOffice
 from hadesgw.resources.validation import TokenCounter, Validation
 from hadesgw.resources.webclient import WebClient, page_settings, read_client
 from hadesgw.sessions.registry import SessionRegistry
+from hadesgw.telemetry.conveyance import Conveyance
 from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.memory import Vocabulary
 from hadesgw.telemetry.meters import Meters
@@ -76,6 +79,9 @@ class Parts:
         self.log = log
         self.followers = followers
         self.sessions = sessions
+        kinds = [parse_listener(entry).kind for entry in config.server.listen]
+        broken = zero_propagation(kinds, bool(config.clients.anonymous), config.tree)
+        self.conveyance = Conveyance(broken, meters, log)
         self.origins = Origins(config.cors.origins)
         self.penalties = Penalties(clock, log)
         self.tickets = TicketStore(clients.standing, entropy)
@@ -175,7 +181,8 @@ def _vocabulary(config: Config) -> Vocabulary:
 
 
 def _readiness(parts: Parts, path: str) -> IResource:
-    return Readiness([Probe(upstream, parts.clock, parts.meters) for upstream in parts.upstreams])
+    probes = [Probe(upstream, parts.clock, parts.meters) for upstream in parts.upstreams]
+    return Readiness(probes, parts.conveyance)
 
 
 def _admin(parts: Parts, path: str) -> IResource:

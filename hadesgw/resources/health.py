@@ -15,6 +15,7 @@ from hadesgw.http.questions import Reply, look_up
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IReadinessObserver, IUpstream
 from hadesgw.policy import refusals
+from hadesgw.telemetry.conveyance import Conveyance
 
 FRESH_SECONDS = 1.0
 """How long a probe's finding stands."""
@@ -81,13 +82,18 @@ class Probe:
 
 
 class Readiness(Resource):
-    """`/readyz`: every upstream answers its health probe, and the gateway is not on its way out."""
+    """`/readyz`: every upstream answers its health probe, and the gateway is not on its way out.
+
+    That nothing can be traced (`zero_propagation`) is said, and makes nobody unready: the gateway is configured so, or
+    has a defect that a restart does not mend.
+    """
 
     isLeaf = True
 
-    def __init__(self, probes: list[Probe]) -> None:
+    def __init__(self, probes: list[Probe], conveyance: Conveyance) -> None:
         Resource.__init__(self)
         self._probes = probes
+        self._conveyance = conveyance
 
     def render_GET(self, request: Request) -> int:
         """200 when ready, else 503, each with what was found."""
@@ -102,7 +108,10 @@ class Readiness(Resource):
         draining = request.channel.site.draining
         ready = not draining and all(finding == "ok" for finding in upstreams.values())
         status = "draining" if draining else "ready" if ready else "unready"
-        body = msgspec.json.encode({"status": status, "upstream": upstreams})
+        told: dict[str, object] = {"status": status, "upstream": upstreams}
+        if self._conveyance.reasons:
+            told["zero_propagation"] = self._conveyance.reasons
+        body = msgspec.json.encode(told)
         request.setResponseCode(200 if ready else 503)
         request.setHeader(b"Content-Type", b"application/json")
         request.setHeader(b"Content-Length", b"%d" % len(body))

@@ -189,6 +189,11 @@ class Meters:
         self._log_dropped = Counter(
             "hades_codex_log_dropped", "Log lines dropped because the log's sink was slow.", registry=registry
         )
+        self._zero_propagation = Gauge(
+            "hades_codex_zero_propagation",
+            "1 when requests cannot be traced to a sender: TCP without credentials, or ids missing; else 0.",
+            registry=registry,
+        )
         build = Gauge("hades_codex_build_info", "The version running.", ["version"], registry=registry)
         build.labels(__version__).set(1)
         self._children: dict[tuple[Any, ...], Any] = {}
@@ -339,6 +344,10 @@ class Meters:
     def budget_estimated(self) -> None:
         """See :meth:`IValidationObserver.budget_estimated`."""
         self._budget_estimates.inc()
+
+    def zero_propagation(self, zero: bool) -> None:
+        """Whether C is 0."""
+        self._zero_propagation.set(zero)
 
     def lines_dropped(self, count: int) -> None:
         """`count` log lines were dropped."""

@@ -10,6 +10,7 @@ from zope.interface import implementer
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IProxyObserver, ISiteObserver
 from hadesgw.policy.refusals import Refusal
+from hadesgw.telemetry.conveyance import Conveyance
 from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.log import Log
 from hadesgw.telemetry.memory import Vocabulary, memory_events_in
@@ -34,8 +35,9 @@ WATCHES: Mapping[bytes, type[Watch]] = {
 class Witness:
     """Joins a gateway's meters and log; see :class:`ISiteObserver` for what each method is told."""
 
-    def __init__(self, meters: Meters, log: Log) -> None:
+    def __init__(self, meters: Meters, log: Log, conveyance: Conveyance) -> None:
         self._log = log
+        self._conveyance = conveyance
         self.connections = meters.connections
         self.ids_replaced = meters.ids_replaced
         self._meters = meters
@@ -49,6 +51,7 @@ class Witness:
         """Count the defect, and say so loudly."""
         self._meters.correlation_missing()
         self._log.event("correlation_missing", level="error")
+        self._conveyance.headers_missing()
 
 
 @implementer(IProxyObserver)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from prometheus_client import CollectorRegistry
 from twisted.internet.error import ConnectError
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
@@ -14,6 +15,9 @@ from zope.interface.verify import verifyObject
 from hadesgw.http.agent import Agent
 from hadesgw.interfaces import IReadinessObserver
 from hadesgw.resources.health import FRESH_SECONDS, PROBE_SECONDS, Health, Probe, Readiness
+from hadesgw.telemetry.conveyance import Conveyance
+from hadesgw.telemetry.log import Log, Sink
+from hadesgw.telemetry.meters import Meters
 from tests.http.model_server import OK, STREAM, ModelServer, make_agent, measured
 from tests.wire.answers import Answer
 from tests.wire.door import Caller, Door, get
@@ -52,6 +56,9 @@ class ReadinessTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.notes = Notes()
         verifyObject(IReadinessObserver, self.notes)
+        self.conveyance = Conveyance(
+            (), Meters(CollectorRegistry()), Log(Sink(-1), float, text=False, level="critical")
+        )
         self.door = Door(Health())
         self.reactor = self.door.reactor
         self.server = ModelServer(self.reactor)
@@ -59,7 +66,7 @@ class ReadinessTests(SynchronousTestCase):
 
     def use(self, *agents: Agent) -> None:
         """Let `/readyz` ask these."""
-        resource: IResource = Readiness([Probe(agent, self.reactor, self.notes) for agent in agents])
+        resource: IResource = Readiness([Probe(agent, self.reactor, self.notes) for agent in agents], self.conveyance)
         self.door.site.resource = resource
 
     def call(self) -> Caller:
@@ -148,6 +155,14 @@ class ReadinessTests(SynchronousTestCase):
         self.door.site.draining = True
         self.server.say(measured(b""))
         self.assertEqual(self.told(caller), (503, {"status": "draining", "upstream": {"model": "ok"}}))
+
+    def test_it_says_when_nothing_can_be_traced(self) -> None:
+        """That makes nobody unready: a restart would not mend it."""
+        self.conveyance.headers_missing()
+        caller = self.call()
+        self.server.say(measured(b""))
+        told = {"status": "ready", "upstream": {"model": "ok"}, "zero_propagation": ["missing_correlation"]}
+        self.assertEqual(self.told(caller), (200, told))
 
     def test_a_defect_of_ours_is_logged_and_told(self) -> None:
         """Nobody waits for ever because of it."""

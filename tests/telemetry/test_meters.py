@@ -19,6 +19,7 @@ from hadesgw.interfaces import (
     ISiteObserver,
 )
 from hadesgw.policy import refusals
+from hadesgw.telemetry.conveyance import Conveyance
 from hadesgw.telemetry.log import Log, Sink
 from hadesgw.telemetry.meters import Meters
 from hadesgw.telemetry.witness import Witness
@@ -191,7 +192,8 @@ class WitnessTests(SynchronousTestCase):
                 written.append(line)
 
         sink = Written(-1)
-        witness = Witness(Meters(registry), Log(sink, lambda: 0.0, text=False, level="info"))
+        meters, log = Meters(registry), Log(sink, lambda: 0.0, text=False, level="info")
+        witness = Witness(meters, log, Conveyance((), meters, log))
         verifyObject(ISiteObserver, witness)
         witness.connections(1)
         witness.ids_replaced([b"x"])
@@ -199,5 +201,7 @@ class WitnessTests(SynchronousTestCase):
         witness.correlation_missing()
         self.assertEqual(registry.get_sample_value("hades_codex_refusals_total", {"reason": "bad_host"}), 1)
         self.assertEqual(registry.get_sample_value("hades_codex_missing_correlation_total"), 1)
-        self.assertEqual(len(written), 2)
+        self.assertEqual(registry.get_sample_value("hades_codex_zero_propagation"), 1)
+        self.assertEqual(len(written), 3)
         self.assertIn(b'"level":"error"', written[1])
+        self.assertIn(b'"event":"zero_propagation"', written[2])
