@@ -76,7 +76,10 @@ class SessionsDoor:
 
     def ask(self, method: str, path: str, body: object = None, client: str = "alice", **fields: str) -> Answer:
         """The answer to a request; `body` is sent as JSON, if it is no bytes already."""
-        return self.begin(method, path, body, client, **fields).answer(method.encode())
+        caller = self.begin(method, path, body, client, **fields)
+        answer = caller.answer(method.encode())
+        caller.leave()
+        return answer
 
     def begin(self, method: str, path: str, body: object = None, client: str = "alice", **fields: str) -> Caller:
         """Send a request."""
