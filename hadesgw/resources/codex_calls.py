@@ -184,6 +184,10 @@ class Acts:
         desk, turn_id = self._desk(asked), asked.query.turn_id
         return desk.diff() if turn_id is None else desk.turn_diff(turn_id)
 
+    def git_diff(self, asked: Asked) -> Deferred[Patch]:
+        """The same: files are looked at there, the repository here."""
+        return self.diff(asked)
+
     def git_status(self, asked: Asked) -> Deferred[GitStatus]:
         """Branch, commit, changes."""
         return self._desk(asked).status()
@@ -287,7 +291,7 @@ CALLS = (
     Call(b"GET", f"{_ONE}/files/content", Acts.file, FileContent, "A file.", FileQuery, faults=(404, 409)),
     Call(b"GET", f"{_ONE}/files/diff", Acts.diff, Patch, "What is changed.", DiffQuery, faults=(404, 409)),
     Call(b"GET", f"{_ONE}/git/status", Acts.git_status, GitStatus, "The repository.", faults=(404, 409)),
-    Call(b"GET", f"{_ONE}/git/diff", Acts.diff, Patch, "What is changed.", DiffQuery, faults=(404, 409)),
+    Call(b"GET", f"{_ONE}/git/diff", Acts.git_diff, Patch, "What is changed.", DiffQuery, faults=(404, 409)),
     Call(b"GET", f"{_ONE}/git/log", Acts.git_log, Log, "The last commits.", LogQuery, faults=(404, 409)),
     Call(b"GET", f"{_ONE}/git/branches", Acts.git_branches, Branches, "The branches.", faults=(404, 409)),
     Call(b"POST", f"{_ONE}/git/commit", Acts.git_commit, Committed, "Commit.", body=CommitOrder, faults=(404, 409)),
