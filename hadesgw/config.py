@@ -39,6 +39,7 @@ __all__ = [
     "Hermes",
     "Limits",
     "Log",
+    "Metrics",
     "ResponseHead",
     "Server",
     "Sessions",
@@ -107,6 +108,12 @@ def _listener(text: str, folder: Path) -> str:
         parse_listener(text)
     except ListenerError as error:
         raise Unexpected(str(error)) from None
+    return text
+
+
+def _unix_listener(text: str, folder: Path) -> str:
+    if text and parse_listener(_listener(text, folder)).kind != "unix":
+        raise Unexpected("a unix: listener, whose mode says who may read; by TCP, scrape /metrics with a credential")
     return text
 
 
@@ -186,6 +193,11 @@ UpstreamSocket = Annotated[
 ]
 Listen = Annotated[
     str, Meta(description="a listener such as tcp:8082:interface=127.0.0.1"), Reader(_listener)
+]
+UnixListen = Annotated[
+    str,
+    Meta(description='a listener such as unix:/run/hadesgw/metrics.sock:mode=660, or ""'),
+    Reader(_unix_listener),
 ]
 Host = Annotated[
     str,
@@ -446,9 +458,10 @@ class WebSocket(Section, frozen=True, kw_only=True):
 
 
 class Hermes(Section, frozen=True, kw_only=True):
-    """The registry we announce ourselves to."""
+    """The registry we announce ourselves to, and the address under which others reach us."""
 
     url: Url = ""
+    endpoint: Url = ""
 
 
 class WebClient(Section, frozen=True, kw_only=True):
@@ -462,6 +475,12 @@ class WebClient(Section, frozen=True, kw_only=True):
         ),
     ] = ""
     connect: Annotated[tuple[Origin, ...], Meta(description="a list of origins")] = ()
+
+
+class Metrics(Section, frozen=True, kw_only=True):
+    """Where a scraper may come without a credential."""
+
+    listen: UnixListen = ""
 
 
 class Log(Section, frozen=True, kw_only=True):
@@ -521,6 +540,7 @@ class Sections(Section, frozen=True, kw_only=True):
         default_factory=lambda: {
             "/v1": ("metered", "cors", "guard", "limiter", "validation", "proxy"),
             "/api/ticket": ("metered", "cors", "guard", "ticket"),
+            "/api/hermes": ("metered", "cors", "hermes"),
             "/metrics": ("guard", "metrics"),
             "/healthz": ("health",),
             "/readyz": ("readiness",),
@@ -539,6 +559,7 @@ class Sections(Section, frozen=True, kw_only=True):
     hermes: Hermes = Hermes()
     webclient: WebClient = WebClient()
     telemetry: Telemetry = Telemetry()
+    metrics: Metrics = Metrics()
     log: Log = Log()
 
 
@@ -637,6 +658,11 @@ def _listening(config: Config) -> Iterator[tuple[str, str]]:
         for earlier, other in enumerate(listeners[:index]):
             if listener.collides(other):
                 yield f"server.listen[{index}]", f"another place than server.listen[{earlier}] has"
+    if config.metrics.listen:
+        scraped = parse_listener(config.metrics.listen)
+        for index, listener in enumerate(listeners):
+            if listener.collides(scraped):
+                yield "metrics.listen", f"another place than server.listen[{index}] has"
     tls = config.tls
     if not tls.certificate and (tls.private_key or tls.client_ca):
         yield "tls.certificate", "a path, since tls.private_key or tls.client_ca has one"

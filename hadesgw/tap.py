@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar, NoReturn
 
 import msgspec
@@ -39,12 +40,15 @@ from hadesgw.policy.credentials import (
 )
 from hadesgw.policy.exposure import Exposed
 from hadesgw.policy.listening import parse_listener
+from hadesgw.policy.service_card import service_card
+from hadesgw.resources.metrics import Metrics
 from hadesgw.service.codex import make_codex, try_codex
 from hadesgw.service.control import Control, ControlRefused, control_path
 from hadesgw.service.gateway import Gateway, Termination
 from hadesgw.service.listeners import ListenerRefused, judge_unopened, make_listener, wanted_places
 from hadesgw.service.processes import listeners
 from hadesgw.service.reload import Fresh, Reload, ReloadRefused, ReloadSignal
+from hadesgw.service.scraping import Scraping
 from hadesgw.service.sessions import make_sessions, rehearsal_engine
 from hadesgw.service.surplus import Surplus, SurplusWatch, compare_running
 from hadesgw.service.tls import Credentials, TlsServer, load_credentials
@@ -52,8 +56,8 @@ from hadesgw.sessions.engine import IEngine
 from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.log import Log, Sink
 from hadesgw.telemetry.meters import Meters
-from hadesgw.telemetry.witness import Witness
-from hadesgw.tree import Parts, build_tree, check_tree
+from hadesgw.telemetry.witness import SideWitness, Witness
+from hadesgw.tree import Parts, PathTable, build_tree, check_tree
 
 
 class Options(usage.Options):
@@ -211,11 +215,13 @@ def makeService(options: Options) -> IService:
     _use_monotonic_time()
     followers = Followers()
     tls = None if options.tls is None else TlsServer(options.tls)
-    gateway = _make_gateway(options.config, options.clients, tls, options.log, followers)
-    global_reactor.callWhenRunning(Termination(global_reactor, gateway.hurry).install)
     services = _Services(options.log)
+    gateway = _make_gateway(options.config, options.clients, tls, options.log, followers, services)
+    global_reactor.callWhenRunning(Termination(global_reactor, gateway.hurry).install)
     gateway.setServiceParent(services)
     _make_control(options, gateway, tls, followers).setServiceParent(services)
+    if options.config.hermes.url:
+        _make_hermes(options, gateway).setServiceParent(services)
     if options.opening is not None:
         options.opening.service(global_reactor, gateway).setServiceParent(services)
     gc.freeze()  # what was built to serve is never garbage: spare every later collection the walk over it
@@ -275,6 +281,20 @@ def _make_control(options: Options, gateway: Gateway, tls: TlsServer | None, fol
     )
 
 
+def _make_hermes(options: Options, gateway: Gateway) -> IService:
+    from twisted.web.client import Agent as HttpAgent
+
+    from hadesgw.service.hermes_client import HermesClient  # only who registers pays for it
+
+    config = options.config.hermes
+
+    def card() -> dict[str, Any]:
+        return service_card(__version__, config.endpoint.rstrip("/") or gateway.url)
+
+    agent = HttpAgent(global_reactor, connectTimeout=options.config.timeouts.connect)
+    return HermesClient(global_reactor, agent, config.url, card, options.log, time.time, random.random)
+
+
 def _read_again(options: Options) -> Fresh:
     """What is on disk now, judged as a start judges it.
 
@@ -296,7 +316,12 @@ def _read_again(options: Options) -> Fresh:
 
 
 def _make_gateway(
-    config: Config, clients: ClientStore, tls: TlsServer | None, log: Log, followers: Followers
+    config: Config,
+    clients: ClientStore,
+    tls: TlsServer | None,
+    log: Log,
+    followers: Followers,
+    services: MultiService,
 ) -> Gateway:
     reactor = global_reactor
     disable_created_metrics()  # a second series for each counter, which nobody graphs
@@ -337,8 +362,8 @@ def _make_gateway(
         sessions=sessions,
         entropy=os.urandom,
     )
-    site = Site(
-        build_tree(parts),
+    make_site = partial(
+        Site,
         clock=reactor,
         correlator=Correlator(config.headers.request_id, config.headers.session_id, uuid4_source(os.urandom)),
         hosts=AllowedHosts(_names(config)),
@@ -348,8 +373,13 @@ def _make_gateway(
         timeouts=config.timeouts,
         max_connections=config.limits.connections,
         half_close=config.server.half_close == "answer",
-        observer=Witness(meters, log, parts.conveyance),
     )
+    site = make_site(build_tree(parts), observer=Witness(meters, log, parts.conveyance))
+    if config.metrics.listen:
+        meters_only = PathTable({b"/metrics": Metrics(registry)})
+        side = make_site(meters_only, observer=SideWitness(meters, log, parts.conveyance))
+        place = make_listener(config.metrics.listen, reactor, None, anonymous=False)
+        Scraping(side, place, log).setServiceParent(services)
     reactor.callWhenRunning(parts.conveyance.announce)
     if tls is not None:
         meters.certificate_shown(lambda: tls.expires.timestamp() - time.time())

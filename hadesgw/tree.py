@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource, Resource
 
+from hadesgw import __version__
 from hadesgw.config import Config, ConfigError, Upstream
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IRequestLog, IUpstream
@@ -30,6 +31,7 @@ from hadesgw.resources.admin import Admin
 from hadesgw.resources.cors import Cors
 from hadesgw.resources.guard import Guard
 from hadesgw.resources.health import Health, Probe, Readiness
+from hadesgw.resources.hermes import Discovery
 from hadesgw.resources.limiter import Gate, Limiter
 from hadesgw.resources.metered import Metered
 from hadesgw.resources.metrics import Metrics
@@ -225,12 +227,13 @@ LEAVES: Mapping[str, Callable[[Parts, str], IResource]] = {
     "readiness": _readiness,
     "ticket": lambda parts, path: TicketOffice(parts.tickets, parts.clock),
     "admin": _admin,
+    "hermes": lambda parts, path: Discovery(__version__),
     "webclient": _webclient,
 }
 _ROLES: Mapping[str, Role] = {"metrics": Role.OBSERVER, "admin": Role.ADMIN}
 """The least role that a guard before a leaf asks for, where it is not `user`."""
-_NEVER_OPEN = frozenset(("admin", "ticket"))
-"""Leaves that mean nothing, or too much, without a guard before them."""
+_NEVER_OPEN = frozenset(("admin", "metrics", "ticket"))
+"""Leaves that mean nothing, or too much, without a guard before them. (A scraper has `metrics.listen`.)"""
 _FIXED_ROUTES: Mapping[str, Iterable[bytes]] = {"proxy": (*ROUTES, MODELS_ROUTE), "webclient": (b"/",)}
 """Leaves that answer at fixed paths only: mounted where none of these lies, they could never be reached."""
 

@@ -103,6 +103,15 @@ class Gateway(Service):
         plain = next((place for place in places if place.startswith("tcp:")), None)
         return None if plain is None else f"http://{plain.removeprefix('tcp:')}"
 
+    @property
+    def url(self) -> str:
+        """Of the first TCP listener, for others to reach us; "" if there is none, or nobody listens yet."""
+        places = [str(listener) for listener in self._listeners if listener.address is not None]
+        if not places:
+            return ""
+        kind, _, place = places[0].partition(":")
+        return f"{'https' if kind == 'tls' else 'http'}://{place}"
+
     def status(self) -> dict[str, object]:
         """What an operator asks first: where it listens, for how long, and how many are there."""
         return {
