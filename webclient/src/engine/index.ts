@@ -4,5 +4,7 @@
 export type * from "./api";
 export type * from "./text/trees";
 export { browserSurroundings, type Surroundings } from "./surroundings";
+export { startEngine } from "./engine";
 export { shapeOf, shapeOfValue } from "./shape";
+export { defaultSettings, samplingRanges } from "./settings";
 export { MarkdownReader, markdown } from "./text/markdown";

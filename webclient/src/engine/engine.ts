@@ -1,0 +1,75 @@
+// The engine as a whole: what knows what.
+
+import { computed } from "@preact/signals-core";
+import type { Engine } from "./api";
+import { GatewayConnection, limitFor } from "./connection";
+import { keyInAddress, KeptKey } from "./key";
+import { Painter } from "./painter";
+import { KeptRecords } from "./records";
+import { KeptSessions } from "./sessions";
+import { KeptSettings } from "./settings";
+import type { Surroundings } from "./surroundings";
+
+/** Makes it; `boot` then reads and asks. A key in the page's address is taken out of there at once. */
+export function startEngine(surroundings: Surroundings): Engine {
+  const settings = new KeptSettings(surroundings.local, surroundings.address());
+  const key = new KeptKey(surroundings.local, surroundings.tab, surroundings.clock);
+  const link = keyInAddress(surroundings.address());
+  if (link.key !== null) {
+    surroundings.readdress(link.address);
+    key.keep(link.key, "browser");
+  }
+  const painter = new Painter(surroundings.beforeFrame, () => surroundings.clock.elapsed());
+  const connection = new GatewayConnection(surroundings, () => settings.inForce.value, () => key.authorization());
+  const inForce = computed(() => {
+    const memoryTools = [...settings.inForce.value.memoryTools, ...connection.config.value.memoryTools];
+    return { ...settings.inForce.value, memoryTools };
+  });
+  const telemetry = (line: string): void => {
+    if (settings.value.peek().telemetry) surroundings.report(`hadesgw ${line}`);
+  };
+  const sessions = new KeptSessions(
+    {
+      surroundings,
+      painter,
+      settings: () => inForce.value,
+      gateway: () => connection.gateway.value,
+      headerNames: () => ({
+        requestId: inForce.value.requestIdHeader || connection.config.value.requestIdHeader,
+        sessionId: inForce.value.sessionIdHeader || connection.config.value.sessionIdHeader,
+      }),
+      authorization: () => key.authorization(),
+      defaultModel: () => inForce.value.defaultModel || connection.config.value.defaultModel || connection.models.value[0] || "",
+      bodyLimit: (path) => limitFor(connection.config.value.bodyBytes, path),
+      failed: (failure) => connection.suspect(failure),
+      telemetry,
+    },
+    () => inForce.value.engine,
+  );
+  const records = new KeptRecords(sessions, surroundings);
+  const unwatch = surroundings.watch((what) => {
+    // A hidden page paints nothing by itself: what came by then is to be seen when it is shown.
+    if (what === "hidden" || what === "shown") painter.flush();
+    if (what === "hidden" || what === "left") sessions.leave();
+    if (what !== "hidden" && what !== "left") connection.stir();
+  });
+  // Another key or another address: another answer to who we are.
+  const unfollow = connection.follow(key.place, key.since, connection.gateway);
+  return {
+    settings,
+    key,
+    connection,
+    sessions,
+    records,
+    boot: async () => {
+      await Promise.all([connection.start(), sessions.start()]);
+    },
+    flush: () => painter.flush(),
+    close: async () => {
+      unwatch();
+      unfollow();
+      connection.close();
+      await sessions.close();
+    },
+  };
+}

@@ -1,0 +1,605 @@
+// A session: a tree of turns of which one branch is shown, and what can be done with it. Whatever is asked for anew or
+// edited becomes a sibling; nothing that was shown goes away.
+
+import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals-core";
+import type {
+  AgentMessage,
+  Attempt,
+  Countdown,
+  Failure,
+  Header,
+  Item,
+  Received,
+  Settings,
+  Thread,
+  Turn,
+  TurnState,
+  Usage,
+} from "../model";
+import type { ThreadView } from "./api";
+import { AttemptStore, chunksOf, echoesOf, NO_TIMINGS } from "./attempts";
+import { exchange, type Sink } from "./exchange";
+import { memoryError, memoryWords } from "./memory";
+import type { Painter } from "./painter";
+import { type Asked, offeredTools, pathOf, requestBody } from "./requests";
+import { Run } from "./run";
+import type { Shelf, Writing } from "./shelf";
+import type { Surroundings } from "./surroundings";
+import { isRunning, TurnStore } from "./turns";
+
+/** What a thread needs of the engine around it. */
+export interface Around {
+  readonly surroundings: Surroundings;
+  readonly painter: Painter;
+  readonly shelf: () => Shelf;
+  readonly settings: () => Settings;
+  readonly gateway: () => string;
+  readonly headerNames: () => { readonly requestId: string; readonly sessionId: string };
+  readonly authorization: () => string | null;
+  readonly defaultModel: () => string;
+  readonly bodyLimit: (path: string) => number | null;
+  /** The row of the list has changed. */
+  readonly listed: (thread: Thread) => void;
+  /** An exchange failed; the connection may be to blame. */
+  readonly failed: (failure: Failure) => void;
+  readonly kept: (writing: Promise<void>) => void;
+  /** Names and numbers only. */
+  readonly telemetry: (line: string) => void;
+  readonly drafts: { read(thread: string): string; write(thread: string, text: string): void };
+}
+
+/** While an answer comes in, what is new of it is kept so often. */
+const KEEP_EVERY_MS = 250;
+const MOST_RETRIES = 5;
+const LONGEST_TITLE = 80;
+
+interface Running {
+  readonly turn: TurnStore;
+  readonly run: Run;
+  readonly abort: AbortController;
+  readonly since: number;
+  /** Rows as they were when it began and when its head came. */
+  rows: Writing;
+  cancelKeeping: (() => void) | null;
+}
+
+export class ThreadStore implements ThreadView {
+  readonly id: string;
+  readonly draft: Signal<string>;
+  readonly #around: Around;
+  readonly #thread: Signal<Thread>;
+  readonly #turns: Signal<readonly TurnStore[]> = signal([]);
+  readonly #busy = signal(false);
+  readonly #countdown: Signal<Countdown | null> = signal(null);
+  readonly #all = new Map<string, TurnStore>();
+  readonly #attempts = new Map<string, AttemptStore>();
+  readonly usage: ReadonlySignal<Usage | null>;
+  /** Bytes of the next request if its prompt were empty. */
+  readonly #emptyBytes: ReadonlySignal<number>;
+  #running: Running | null = null;
+  #cancelCountdown: (() => void) | null = null;
+  #retries = 0;
+  readonly #endDraft: () => void;
+
+  constructor(thread: Thread, around: Around) {
+    this.id = thread.id;
+    this.#around = around;
+    this.#thread = signal(thread);
+    this.draft = signal(around.drafts.read(thread.id));
+    this.usage = computed(() => {
+      const attempts = this.#turns.value.flatMap((turn) => turn.attempts.value);
+      return attempts.findLast((attempt) => attempt.attempt.value.usage)?.attempt.value.usage ?? null;
+    });
+    this.#emptyBytes = computed(() => this.#measureEmpty());
+    let first = true;
+    this.#endDraft = effect(() => {
+      const text = this.draft.value;
+      if (!first) around.drafts.write(this.id, text);
+      first = false;
+    });
+  }
+
+  get thread(): ReadonlySignal<Thread> {
+    return this.#thread;
+  }
+
+  get turns(): ReadonlySignal<readonly TurnStore[]> {
+    return this.#turns;
+  }
+
+  get busy(): ReadonlySignal<boolean> {
+    return this.#busy;
+  }
+
+  get countdown(): ReadonlySignal<Countdown | null> {
+    return this.#countdown;
+  }
+
+  // ------------------------------------------------------------------------------------------------ what is kept
+
+  /** Takes in what was kept. Exchanges that were under way are over: their bytes are read again, and end as a cut. */
+  async load(): Promise<void> {
+    const shelf = this.#around.shelf();
+    const { turns, attempts } = await shelf.thread(this.id);
+    for (const attempt of attempts) this.#attempts.set(attempt.id, new AttemptStore(attempt, shelf));
+    turns.sort((a, b) => a.created - b.created || (a.id < b.id ? -1 : 1));
+    for (const turn of turns) {
+      this.#take(turn);
+      if (isRunning(turn.state)) await this.#revive(this.#all.get(turn.id)!);
+    }
+    this.#relate();
+    this.#showBranch();
+  }
+
+  #take(turn: Turn): TurnStore {
+    const attempts = turn.attempts.map((id) => this.#attempts.get(id)).filter((attempt) => attempt !== undefined);
+    const store = new TurnStore(turn, attempts);
+    this.#all.set(turn.id, store);
+    return store;
+  }
+
+  async #revive(turn: TurnStore): Promise<void> {
+    const attempt = turn.attempts.value.at(-1);
+    if (!attempt || attempt.now.outcome.kind !== "running") {
+      turn.now = { kind: "stopped", received: { deltas: 0, characters: 0, tokens: null } };
+      turn.publish();
+      return;
+    }
+    const rows = await this.#around.shelf().chunks(attempt.id);
+    const run = this.#runOf(turn, attempt, null);
+    for (const { bytes, atMs } of chunksOf(rows)) run.bytes(bytes, atMs);
+    run.abandoned(attempt.now.timings.lastDeltaMs ?? 0);
+    turn.publish();
+    attempt.publish();
+  }
+
+  /** Everything that is not on the shelf yet, for a page that is being left in mid-answer. */
+  unkept(): Writing | null {
+    const running = this.#running;
+    if (!running) return null;
+    const row = running.run.chunks.peek();
+    return { ...running.rows, ...(row ? { chunks: [row] } : {}) };
+  }
+
+  /** Stops timers and exchanges; what came in by now is kept. */
+  close(): void {
+    this.stop();
+    this.cancelCountdown();
+    this.#endDraft();
+  }
+
+  // ------------------------------------------------------------------------------------------------------- acting
+
+  measure(prompt: string): { readonly bytes: number; readonly limit: number | null } {
+    const bytes = this.#emptyBytes.value + utf8Length(JSON.stringify(prompt)) - 2;
+    return { bytes, limit: this.#around.bodyLimit(pathOf(this.#protocol)) };
+  }
+
+  #measureEmpty(): number {
+    const turns = this.#turns.value;
+    // What is said in the last turn counts from its end on; while it is written nobody can send.
+    void turns.at(-1)?.state.value;
+    void turns.at(-1)?.items.value;
+    const asked = this.#asked([...turns.map((turn) => turn.snapshot()), this.#newTurn("", null, null, [])], false);
+    return utf8Length(JSON.stringify(requestBody(asked)));
+  }
+
+  send(prompt: string): void {
+    if (this.#busy.value || prompt.trim() === "") return;
+    this.draft.value = "";
+    this.#begin(prompt, this.#turns.value.at(-1)?.id ?? null, null, []);
+  }
+
+  stop(): void {
+    this.cancelCountdown();
+    const running = this.#running;
+    if (!running) return;
+    running.run.stop(this.#around.surroundings.clock.elapsed() - running.since);
+    running.abort.abort();
+  }
+
+  retry(id: string): void {
+    const turn = this.#all.get(id);
+    if (!turn || this.#busy.value) return;
+    this.#retries = 0;
+    this.#retryNow(turn);
+  }
+
+  edit(id: string, prompt: string): void {
+    const turn = this.#all.get(id);
+    if (!turn || this.#busy.value || prompt.trim() === "") return;
+    this.#begin(prompt, turn.parent, turn.id, []);
+  }
+
+  canProceed(id: string): boolean {
+    const turn = this.#turns.value.at(-1);
+    if (turn?.id !== id || this.#busy.value) return false;
+    const state = turn.state.value;
+    const isPartial = state.kind === "cut" || state.kind === "stopped" || (state.kind === "done" && state.finish === "length");
+    return isPartial && partialMessage(turn.list.values) !== null;
+  }
+
+  proceed(id: string): void {
+    if (!this.canProceed(id)) return;
+    const turn = this.#all.get(id)!;
+    this.#run(turn, { retries: null, continues: turn.attempts.value.at(-1)?.id ?? null });
+  }
+
+  show(id: string): void {
+    if (!this.#all.has(id) || this.#busy.value) return;
+    this.#change({ tip: this.#newestBelow(id) });
+    this.#showBranch();
+    this.#keep({ threads: [this.#thread.value] });
+  }
+
+  answer(id: string, text: string, failed = false): void {
+    const turn = this.#turns.value.find((one) => one.list.values.some((item) => item.id === id));
+    const index = turn?.list.values.findIndex((item) => item.id === id) ?? -1;
+    const item = turn?.list.values[index];
+    if (!turn || item?.kind !== "toolCall" || item.result || this.#busy.value) return;
+    turn.list.patch(index, { result: { text, at: this.#now(), by: "user", failed } });
+    this.#findMemory(turn, text, item.id);
+    const open = turn.openCalls().filter((call) => call.attempt === item.attempt);
+    if (turn.now.kind === "tools") turn.now = { kind: "tools", waiting: open.map((call) => call.id) };
+    turn.publish();
+    this.#keep({ turns: [turn.snapshot()] });
+    if (turn.now.kind === "tools" && open.length === 0) this.#run(turn, { retries: null, continues: null });
+  }
+
+  cancelCountdown(): void {
+    this.#cancelCountdown?.();
+    this.#cancelCountdown = null;
+    this.#countdown.value = null;
+  }
+
+  useModel(model: string): void {
+    this.#change({ model });
+    if (this.#all.size > 0) this.#keep({ threads: [this.#thread.value] });
+  }
+
+  useEngine(engine: "chat" | "responses"): void {
+    this.#change({ engine });
+    if (this.#all.size > 0) this.#keep({ threads: [this.#thread.value] });
+  }
+
+  rename(title: string): void {
+    const bare = title.trim().slice(0, LONGEST_TITLE);
+    this.#change(bare ? { title: bare, named: true } : { title: titleOf(this.#turns.value[0]?.prompt ?? ""), named: false });
+    this.#keep({ threads: [this.#thread.value] });
+  }
+
+  archive(archived: boolean): void {
+    this.#change({ archived });
+    this.#keep({ threads: [this.#thread.value] });
+  }
+
+  /** Everything there is of it, for a record. */
+  contents(): { thread: Thread; turns: Turn[]; attempts: AttemptStore[] } {
+    return {
+      thread: this.#thread.value,
+      turns: [...this.#all.values()].map((turn) => turn.snapshot()),
+      attempts: [...this.#attempts.values()],
+    };
+  }
+
+  get isEmpty(): boolean {
+    return this.#all.size === 0;
+  }
+
+  // ---------------------------------------------------------------------------------------------------- the tree
+
+  #newTurn(prompt: string, parent: string | null, instead: string | null, items: readonly Item[]): Turn {
+    const { surroundings } = this.#around;
+    // Siblings are ordered by it, so that no two may have the same.
+    const created = Math.max(this.#now(), ...[...this.#all.values()].map((turn) => turn.created + 1).slice(-1));
+    const message: Item = { kind: "userMessage", id: surroundings.uuid(), attempt: null, created, text: prompt };
+    return {
+      id: surroundings.uuid(),
+      thread: this.id,
+      parent,
+      instead,
+      created,
+      model: this.#model,
+      state: { kind: "connecting", since: created },
+      items: [message, ...items],
+      attempts: [],
+      usage: null,
+    };
+  }
+
+  #begin(prompt: string, parent: string | null, instead: string | null, taken: readonly Item[], attempts: readonly string[] = []): void {
+    const turn = this.#take({ ...this.#newTurn(prompt, parent, instead, taken), attempts: [...attempts] });
+    if (taken.length === 0) this.#findMemory(turn, prompt, turn.list.values[0]!.id);
+    this.#relate();
+    const thread = this.#thread.value;
+    this.#change({
+      tip: turn.id,
+      turns: this.#all.size,
+      ...(thread.named || thread.title ? {} : { title: titleOf(prompt) }),
+    });
+    this.#showBranch();
+    this.#run(turn, { retries: instead && taken.length > 0 ? (attempts.at(-1) ?? null) : null, continues: null });
+  }
+
+  /** Asks anew: in the turn itself if the last attempt brought nothing, else in a sibling. */
+  #retryNow(turn: TurnStore): void {
+    const last = turn.attempts.value.at(-1);
+    const chain = this.#chainOf(last);
+    const brought = turn.list.values.some((item) => item.attempt !== null && chain.has(item.attempt));
+    if (last && !brought && this.#turns.value.at(-1) === turn) {
+      this.#run(turn, { retries: last.id, continues: null });
+      return;
+    }
+    // A whole answer is asked for from the beginning; of a loop that was cut, the steps that were done stay.
+    const whole = turn.now.kind === "done" || turn.now.kind === "tools";
+    const earlier = whole ? [] : turn.list.values.filter((item) => item.attempt !== null && !chain.has(item.attempt));
+    const taken = earlier.map((item) => ({ ...item, id: this.#around.surroundings.uuid() }));
+    const attempts = turn.attempts.value.map(({ id }) => id).filter((id) => earlier.some((item) => item.attempt === id));
+    this.#begin(turn.prompt, turn.parent, turn.id, taken, attempts);
+  }
+
+  /** An attempt and those whose answer it goes on with. */
+  #chainOf(attempt: AttemptStore | undefined): ReadonlySet<string> {
+    const chain = new Set<string>();
+    for (let one = attempt; one && !chain.has(one.id); one = this.#attempts.get(one.now.continues ?? "")) chain.add(one.id);
+    return chain;
+  }
+
+  #relate(): void {
+    const families = new Map<string | null, TurnStore[]>();
+    for (const turn of this.#all.values()) families.set(turn.parent, [...(families.get(turn.parent) ?? []), turn]);
+    for (const family of families.values()) {
+      const ids = family.sort((a, b) => a.created - b.created).map(({ id }) => id);
+      for (const turn of family) if (turn.siblings.value.ids.length !== ids.length) turn.setSiblings(ids);
+    }
+  }
+
+  #newestBelow(id: string): string {
+    let newest = id;
+    for (const turn of this.#all.values()) if (turn.parent === newest) newest = turn.id;
+    return newest;
+  }
+
+  #showBranch(): void {
+    const branch: TurnStore[] = [];
+    const seen = new Set<string>();
+    let turn = this.#all.get(this.#thread.value.tip ?? "") ?? [...this.#all.values()].at(-1);
+    while (turn && !seen.has(turn.id)) {
+      seen.add(turn.id);
+      branch.unshift(turn);
+      turn = turn.parent === null ? undefined : this.#all.get(turn.parent);
+    }
+    this.#turns.value = branch;
+    this.#listState();
+  }
+
+  // ------------------------------------------------------------------------------------------------- an exchange
+
+  get #protocol(): "chat" | "responses" {
+    return this.#thread.value.engine === "responses" ? "responses" : "chat";
+  }
+
+  get #model(): string {
+    return this.#thread.value.model || this.#around.defaultModel();
+  }
+
+  #now(): number {
+    return this.#around.surroundings.clock.now();
+  }
+
+  #asked(turns: Asked["turns"], continues: boolean): Asked {
+    return { protocol: this.#protocol, model: this.#model, settings: this.#around.settings(), turns, continues };
+  }
+
+  #run(turn: TurnStore, how: { retries: string | null; continues: string | null }): void {
+    this.cancelCountdown();
+    const { surroundings, authorization, gateway, headerNames } = this.#around;
+    const branch = this.#turns.value.slice(0, this.#turns.value.indexOf(turn) + 1);
+    const asked = this.#asked(branch.map((one) => one.snapshot()), how.continues !== null);
+    const body = JSON.stringify(requestBody(asked));
+    const id = surroundings.uuid();
+    const names = headerNames();
+    const ids: Header[] = [
+      [names.requestId, id],
+      [names.sessionId, this.#thread.value.sessionId],
+    ];
+    const plain: Header[] = [["Content-Type", "application/json"], ["Accept", asked.settings.stream ? "text/event-stream" : "application/json"], ...ids];
+    const credential = authorization();
+    const shown: Header[] = credential === null ? plain : [...plain, ["Authorization", "Bearer $HADES_KEY"]];
+    const sent: Header[] = credential === null ? plain : [...plain, ["Authorization", credential]];
+    const url = `${gateway()}${pathOf(asked.protocol)}`;
+    const attempt = new AttemptStore(
+      {
+        id,
+        thread: this.id,
+        turn: turn.id,
+        protocol: asked.protocol,
+        ...how,
+        request: { at: this.#now(), method: "POST", url, headers: shown, body },
+        response: null,
+        echo: echoesOf(ids, null),
+        framing: null,
+        timings: NO_TIMINGS,
+        outcome: { kind: "running" },
+        usage: null,
+        responseId: "",
+        model: "",
+        finish: null,
+        bytes: 0,
+      },
+      null,
+    );
+    this.#attempts.set(id, attempt);
+    const before = turn.now;
+    turn.addAttempt(attempt);
+    turn.now = { kind: "connecting", since: this.#now() };
+    const run = this.#runOf(turn, attempt, before);
+    const abort = new AbortController();
+    this.#running = { turn, run, abort, since: surroundings.clock.elapsed(), rows: {}, cancelKeeping: null };
+    this.#busy.value = true;
+    turn.publish();
+    this.#change({ updated: this.#now() });
+    this.#listState();
+    this.#keepRows({ requests: [{ attempt: id, thread: this.id, body }] });
+    const outgoing = { url, headers: sent, body, signal: abort.signal };
+    const elapsed = (): number => surroundings.clock.elapsed();
+    void exchange((address, init) => surroundings.fetch(address, init), elapsed, outgoing, this.#watched(run));
+  }
+
+  #runOf(turn: TurnStore, attempt: AttemptStore, before: TurnState | null): Run {
+    const { surroundings, settings, authorization, bodyLimit } = this.#around;
+    const goesOn = attempt.now.continues !== null;
+    const names = new Set(attempt.now.echo.map((echo) => echo.header));
+    return new Run({
+      turn,
+      attempt,
+      ids: attempt.now.request.headers.filter(([name]) => names.has(name)),
+      hadKey: authorization() !== null,
+      bodyLimit: bodyLimit(pathOf(attempt.now.protocol)),
+      before: goesOn ? receivedIn(before ?? turn.now, turn.list.values) : null,
+      online: () => surroundings.online(),
+      now: () => this.#now(),
+      changed: () => {
+        this.#around.painter.request(turn);
+        this.#around.painter.request(attempt);
+      },
+      over: (failure) => this.#over(turn, attempt, failure),
+      answer: {
+        attempt: attempt.id,
+        streamed: settings().stream,
+        offered: offeredTools(settings()),
+        memoryTools: settings().memoryTools,
+        continues: goesOn ? (partialMessage(turn.list.values)?.id ?? null) : null,
+        now: () => this.#now(),
+        newId: () => surroundings.uuid(),
+      },
+    });
+  }
+
+  /** The run, and besides it what is kept at its steps. */
+  #watched(run: Run): Sink {
+    return {
+      head: (status, statusText, headers, atMs) => {
+        run.head(status, statusText, headers, atMs);
+        if (this.#running?.run === run) this.#keepRows({});
+      },
+      bytes: (bytes, atMs) => {
+        run.bytes(bytes, atMs);
+        this.#keepSoon(run);
+      },
+      ended: (atMs) => run.ended(atMs),
+      broken: (atMs) => run.broken(atMs),
+    };
+  }
+
+  #keepSoon(run: Run): void {
+    const running = this.#running;
+    if (running?.run !== run || running.cancelKeeping) return;
+    running.cancelKeeping = this.#around.surroundings.clock.after(KEEP_EVERY_MS, () => {
+      running.cancelKeeping = null;
+      this.#keep({ chunks: run.chunks.take() });
+    });
+  }
+
+  #keepRows(more: Writing): void {
+    const { turn } = this.#running!;
+    const attempts = turn.attempts.value.map((attempt) => withoutBody(attempt.now));
+    // The items are those from before the attempt: what it brought is read from its bytes again.
+    const base = this.#running!.rows.turns?.[0] ?? turn.snapshot();
+    this.#running!.rows = { threads: [this.#thread.value], turns: [base], attempts };
+    this.#keep({ ...this.#running!.rows, ...more });
+  }
+
+  #over(turn: TurnStore, attempt: AttemptStore, failure: Failure | null): void {
+    const running = this.#running;
+    if (running?.turn !== turn) return;
+    running.cancelKeeping?.();
+    this.#running = null;
+    this.#busy.value = false;
+    this.#around.painter.request(turn);
+    this.#around.painter.request(attempt);
+    this.#around.painter.flush();
+    this.#change({ updated: this.#now() });
+    this.#listState();
+    this.#keep({
+      threads: [this.#thread.value],
+      turns: [turn.snapshot()],
+      attempts: [withoutBody(attempt.now)],
+      chunks: running.run.chunks.take(),
+    });
+    const { deltas, firstDeltaMs, endMs } = attempt.now.timings;
+    this.#around.telemetry(`${turn.now.kind} status=${attempt.now.response?.status ?? 0} deltas=${deltas} first=${firstDeltaMs ?? -1} end=${endMs ?? -1}`);
+    if (turn.now.kind === "done" || turn.now.kind === "tools") this.#retries = 0;
+    if (failure) {
+      this.#around.failed(failure);
+      if (turn.now.kind === "failed") this.#countDown(turn, failure);
+    }
+  }
+
+  #countDown(turn: TurnStore, failure: Failure): void {
+    if (failure.kind !== "rateLimited" && failure.kind !== "server") return;
+    const { clock, random } = this.#around.surroundings;
+    const automatic = this.#around.settings().autoRetry && this.#retries < MOST_RETRIES;
+    if (failure.until === null && !automatic) return;
+    const now = clock.now();
+    // A little chance keeps many pages from coming back at the same moment.
+    const wait = (failure.until === null ? 1000 * 2 ** this.#retries : failure.until - now) + random() * 250;
+    this.#countdown.value = { turn: turn.id, until: now + wait, automatic };
+    this.#cancelCountdown = clock.after(wait, () => {
+      this.#cancelCountdown = null;
+      this.#countdown.value = null;
+      if (!automatic || this.#busy.value) return;
+      this.#retries += 1;
+      this.#retryNow(turn);
+    });
+  }
+
+  // ------------------------------------------------------------------------------------------------------ keeping
+
+  #change(fields: Partial<Thread>): void {
+    this.#thread.value = { ...this.#thread.value, ...fields };
+    if (this.#all.size > 0) this.#around.listed(this.#thread.value);
+  }
+
+  #listState(): void {
+    const state = this.#turns.value.at(-1)?.now.kind ?? "empty";
+    if (state !== this.#thread.value.state) this.#change({ state });
+  }
+
+  #keep(writing: Writing): void {
+    const rows = Object.fromEntries(Object.entries(writing).filter(([, list]) => list.length > 0)) as Writing;
+    if (Object.keys(rows).length > 0) this.#around.kept(this.#around.shelf().write(rows));
+  }
+
+  #findMemory(turn: TurnStore, text: string, source: string): void {
+    const error = memoryError(text);
+    for (const word of error ? [error] : memoryWords(text)) {
+      const { uuid } = this.#around.surroundings;
+      turn.list.add({ kind: "memory", id: uuid(), attempt: null, created: this.#now(), source, ...word });
+    }
+    turn.publish();
+  }
+}
+
+const withoutBody = (attempt: Attempt): Attempt => ({ ...attempt, request: { ...attempt.request, body: "" } });
+
+/** The last message of the model, if nothing that counts came after it: the one that can be gone on with. */
+export function partialMessage(items: readonly Item[]): AgentMessage | null {
+  const last = items.findLast(
+    (item) => (item.kind === "agentMessage" && item.choice === 0 && item.text !== "") || (item.kind === "toolCall" && item.result !== null),
+  );
+  return last?.kind === "agentMessage" ? last : null;
+}
+
+const utf8Length = (text: string): number => new TextEncoder().encode(text).length;
+
+function receivedIn(state: TurnState, items: readonly Item[]): Received {
+  if (state.kind === "cut" || state.kind === "stopped") return state.received;
+  return { deltas: 0, characters: partialMessage(items)?.text.length ?? 0, tokens: null };
+}
+
+export function titleOf(prompt: string): string {
+  const line = prompt.trim().split("\n", 1)[0] ?? "";
+  return line.length > LONGEST_TITLE ? `${line.slice(0, LONGEST_TITLE - 1)}…` : line;
+}
+
