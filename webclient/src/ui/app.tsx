@@ -49,8 +49,7 @@ export function App({ bench }: { bench: Bench }) {
           <TranscriptLog />
           <Composer />
         </main>
-        {inspector && room === 3 && <Splitter />}
-        {inspector && <aside class="pane inspector" aria-label={t.inspector.title}><Inspector /></aside>}
+        {inspector && <aside class="pane inspector" aria-label={t.inspector.title}>{room === 3 && <Splitter />}<Inspector /></aside>}
         {covered && <div class="veil" onClick={() => { if (inspector) bench.inspector_open.value = false; else bench.sessions_open.value = false; }} />}
         <StatusLine />
       </div>
