@@ -41,6 +41,19 @@ export class Bench {
     return this.answer.locator(".failure");
   }
 
+  /** The line at the bottom: how the connection is. */
+  get status(): Locator {
+    return this.page.locator(".status");
+  }
+
+  async connected(): Promise<void> {
+    await expect(this.status).toContainText(t.connection.connected);
+  }
+
+  tab(name: keyof typeof t.inspector.tabs): Locator {
+    return this.page.getByRole("tab", { name: t.inspector.tabs[name], exact: true });
+  }
+
   button(name: string, within: Locator | Page = this.page): Locator {
     return within.getByRole("button", { name, exact: true });
   }

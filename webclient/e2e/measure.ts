@@ -83,7 +83,7 @@ test("first load", async ({ browser, rehearsal }) => {
       requestAnimationFrame(ready);
     });
     await page.goto(`${rehearsal.gateway.url}/#key=${rehearsal.gateway.key}`);
-    await page.getByText(t.connection.connected, { exact: true }).first().waitFor({ state: "attached" });
+    await page.locator(".status", { hasText: t.connection.connected }).waitFor();
     figures.requests.push(asked.length);
     figures.hosts.push(new Set(asked.map((url) => new URL(url).host)).size);
     figures.paint.push(await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? NaN));
@@ -109,7 +109,7 @@ for (const { pace, tokens, most } of paces) {
       await watch_frames(bench.page);
       await bench.page.waitForTimeout(3000);
       idle.push(p95((await seen_frames(bench.page)).frames));
-      await bench.page.getByLabel(t.composer.label, { exact: true }).first().focus();
+      await bench.prompt.focus();
       await bench.send(`rehearse: long tokens=${tokens} tokens_per_second=${pace}`);
       await expect(bench.answer).toContainText("recites");
       await watch_frames(bench.page);

@@ -52,7 +52,7 @@ test("the bytes can be saved from the inspector as they came", async ({ bench, p
   theatre.model.lines.push({ pieces: cut_up(bytes, seeded(8)) });
   await bench.open(theatre.gateway);
   await bench.ask("Save me");
-  await page.getByRole("tab", { name: t.inspector.tabs.stream }).click();
+  await bench.tab("stream").click();
   await page.getByRole("button", { name: t.inspector.reveal }).click();
   const saved = await downloaded(page, () => bench.button(t.inspector.frame_save).click());
   expect(saved.bytes.equals(bytes)).toBe(true);

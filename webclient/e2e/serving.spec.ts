@@ -5,13 +5,13 @@ import { createServer } from "node:http";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
-import { Bench, t } from "./bench";
+import { Bench } from "./bench";
 import { expect, test } from "./fixtures";
 import { free_port, project, Rehearsal, Stage } from "./stage";
 
 test("six requests, one host, nothing inline", async ({ bench, page, rehearsal, watch }) => {
   await bench.open(rehearsal.gateway);
-  await expect(page.getByText(t.connection.connected, { exact: true }).first()).toBeAttached();
+  await bench.connected();
   const files = watch.requests.filter(({ url }) => !/\/(v1|healthz|readyz)/.test(url));
   expect(files.map(({ url }) => new URL(url).origin)).toEqual(files.map(() => rehearsal.gateway.url));
   expect(files.length).toBeLessThanOrEqual(6);
@@ -30,7 +30,7 @@ test("the key of the link is stored, and is nowhere to be seen", async ({ bench,
   expect(watch.requests.filter(({ url, body }) => url.includes(key) || body.includes(key))).toEqual([]);
   for (const field of await page.locator("input").all()) expect(await field.inputValue()).not.toContain(key);
   await page.reload();
-  await expect(page.getByText(t.connection.connected, { exact: true }).first()).toBeAttached();
+  await bench.connected();
 });
 
 const types: Readonly<Record<string, string>> = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json" };
@@ -56,7 +56,7 @@ test("built for another host, it calls the gateway across origins", async ({ pag
     await page.goto(`${origin}/#key=${stage.gateway.key}`);
     await bench.ask("Say hello");
     await expect(bench.answer).toContainText("rehearsal model");
-    await page.getByRole("tab", { name: t.inspector.tabs.request }).click();
+    await bench.tab("request").click();
     await expect(page.getByRole("tabpanel").locator(".echo .chip.good")).toHaveCount(2); // the gateway exposes its ids
     for (const file of ["index.html", "ui/config.json", "ui/build.json"]) {
       expect(readFileSync(join(site, file), "utf8")).not.toContain(stage.gateway.key);

@@ -11,11 +11,12 @@ const folder = join(build, "states");
 mkdirSync(folder, { recursive: true });
 const sizes = [["wide", { width: 1280, height: 800 }], ["narrow", { width: 320, height: 640 }]] as const;
 
-/** Looks at the page as it stands, in both themes and both widths. */
-async function look(page: Page, name: string): Promise<void> {
+/** Looks at the page as it stands, in both themes and both widths; `open` shows again what a change of width closes. */
+async function look(page: Page, name: string, open = async (): Promise<void> => undefined): Promise<void> {
   const faults: string[] = [];
   for (const [width, size] of sizes) {
     await page.setViewportSize(size);
+    await open();
     for (const theme of ["light", "dark"] as const) {
       await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
       await page.evaluate(() => new Promise((painted) => requestAnimationFrame(() => requestAnimationFrame(painted))));
@@ -33,7 +34,7 @@ test.describe("before anything is said", () => {
   test("empty", async ({ bench, page, rehearsal }) => {
     await bench.open(rehearsal.gateway);
     await expect(page.getByRole("heading", { name: t.transcript.empty_title })).toBeVisible();
-    await expect(page.getByText(t.connection.connected, { exact: true }).first()).toBeAttached();
+    await bench.connected();
     expect(new URL(page.url()).hash).not.toContain("key");
     await look(page, "empty");
   });
@@ -182,7 +183,6 @@ test.describe("when it went wrong", () => {
   test("over the gateway's own budget", async ({ bench, page, rehearsal }) => {
     await bench.open(rehearsal.gateway);
     await bench.prompt.fill(`Count this: ${"token ".repeat(4000)}`);
-    await page.getByRole("button", { name: t.composer.options }).click();
     await page.getByLabel(t.composer.max_label, { exact: true }).fill("16384");
     await bench.prompt.press("Enter");
     await expect(bench.turns).toHaveCount(1);
@@ -209,10 +209,10 @@ test.describe("when it went wrong", () => {
     await bench.open(rehearsal.gateway);
     await bench.ask("Say hello");
     await context.setOffline(true);
-    await expect(page.getByText(t.connection.offline, { exact: true }).first()).toBeVisible();
+    await expect(bench.status).toContainText(t.connection.offline);
     await look(page, "offline");
     await context.setOffline(false);
-    await expect(page.getByText(t.connection.connected, { exact: true }).first()).toBeAttached();
+    await bench.connected();
   });
 
   test("sent while offline", async ({ bench, page, context, rehearsal }) => {
@@ -234,12 +234,12 @@ test.describe("when it went wrong", () => {
     try {
       await bench.send("Still there?");
       await expect(bench.failure).toContainText(t.failure.unreachable);
-      await expect(page.getByText(t.connection.reconnecting).first()).toBeVisible();
+      await expect(bench.status).toContainText(t.connection.lost);
       await look(page, "reconnecting");
     } finally {
       await rehearsal.gateway.start();
     }
-    await expect(page.getByText(t.connection.connected, { exact: true }).first()).toBeAttached();
+    await bench.connected();
   });
 
   test("the model server is away", async ({ bench, page, theatre }) => {
@@ -266,7 +266,7 @@ test.describe("when it went wrong", () => {
     await bench.open(rehearsal.gateway);
     await page.route("**/ui/build.json", (route) => route.fulfill({ json: { version: "9.9.9", hash: "another" } }));
     await rehearsal.gateway.kill();
-    await expect(page.getByText(t.connection.reconnecting).first()).toBeVisible({ timeout: 60_000 });
+    await expect(bench.status).toContainText(t.connection.lost, { timeout: 60_000 });
     await rehearsal.gateway.start();
     await expect(page.getByText(t.connection.newer)).toBeVisible();
     await look(page, "newer-client");
@@ -279,9 +279,12 @@ test.describe("beside the transcript", () => {
       await bench.open(rehearsal.gateway);
       await bench.send("rehearse: memory-warning");
       await expect(bench.answer.locator(".card.tool")).toHaveCount(2);
-      await page.getByRole("tab", { name: t.inspector.tabs[tab] }).click();
+      await bench.tab(tab).click();
       await expect(page.getByRole("tabpanel")).toBeVisible();
-      await look(page, `inspector-${tab}`);
+      await look(page, `inspector-${tab}`, async () => {
+        const show = bench.button(t.inspector.show);
+        if (await show.count()) await show.click();
+      });
     });
   }
 

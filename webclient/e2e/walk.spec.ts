@@ -11,7 +11,7 @@ test("a user's walk", async ({ bench, page, rehearsal }) => {
   await expect(key).toHaveAttribute("type", "password");
   await key.fill(gateway.key);
   await key.press("Enter");
-  await expect(page.getByText(t.connection.connected, { exact: true }).first()).toBeAttached();
+  await bench.connected();
 
   await bench.send("rehearse: tool-fragments");
   const card = bench.answer.locator(".card.tool");
@@ -25,7 +25,7 @@ test("a user's walk", async ({ bench, page, rehearsal }) => {
   await bench.settled();
   await expect(bench.answer).toContainText("grey as a gateway");
 
-  await page.getByRole("tab", { name: t.inspector.tabs.request }).click();
+  await bench.tab("request").click();
   const panel = page.getByRole("tabpanel");
   await expect(panel.locator(".echo .chip.good")).toHaveCount(2);
   const [request_id, session_id] = await panel.locator(".echo dd:first-of-type code").allTextContents();
@@ -103,10 +103,7 @@ test("a screen reader is told little, and at boundaries only", async ({ bench, p
 
 test("the protocol of Responses", async ({ bench, page, rehearsal }) => {
   await bench.open(rehearsal.gateway);
-  const options = page.getByRole("button", { name: t.composer.options });
-  if (await options.count()) await options.first().click();
-  await page.getByLabel(t.composer.protocol).selectOption({ label: t.composer.protocols.responses });
-  await page.keyboard.press("Escape");
+  await page.getByLabel(t.composer.protocol).selectOption("responses");
   await bench.ask("rehearse: reason");
   await expect(bench.answer.locator(".item.reasoning")).toHaveCount(1);
   await expect(bench.answer).toContainText("rehearsal model");
@@ -120,10 +117,7 @@ test("the protocol of Responses", async ({ bench, page, rehearsal }) => {
 
 test("without streaming the same is seen", async ({ bench, page, rehearsal }) => {
   await bench.open(rehearsal.gateway);
-  const options = page.getByRole("button", { name: t.composer.options });
-  if (await options.count()) await options.first().click();
   await page.getByLabel(t.composer.stream, { exact: true }).uncheck();
-  await page.keyboard.press("Escape");
   await bench.ask("rehearse: reason");
   await expect(bench.answer.locator(".item.reasoning")).toHaveCount(1);
   await expect(bench.answer).toContainText("rehearsal model");
