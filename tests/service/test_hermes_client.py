@@ -167,8 +167,9 @@ class RegistrationTests(SynchronousTestCase):
     def test_one_healthy_component_from_start_to_stop(self) -> None:
         """For three hours of serving, and none after it; a component is found by its id and its capabilities."""
         self.client.startService()
-        self.assertEqual(self.registry.components["codex"]["capabilities"][:2], ["code_generation", "ai_pair_programming"])
-        self.assertEqual(self.registry.components["codex"]["endpoint"], "http://127.0.0.1:8082")
+        record = self.registry.components["codex"]
+        self.assertEqual({"code_generation", "ai_pair_programming"} - set(record["capabilities"]), set())
+        self.assertEqual(record["endpoint"], "http://127.0.0.1:8082")
         for _ in range(3 * 3_600):
             self.live(1)
             self.assertEqual(self.registry.healthy(), ["codex"])
