@@ -1,3 +1,8 @@
 import { render } from "preact";
+import { browserSurroundings, startEngine } from "./engine";
+import { App } from "./ui/app";
+import { new_bench } from "./ui/bench";
 
-render(<main>hadesgw</main>, document.getElementById("app")!);
+const engine = startEngine(browserSurroundings());
+render(<App bench={new_bench(engine)} />, document.getElementById("app")!);
+void engine.boot();

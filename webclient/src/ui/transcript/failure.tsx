@@ -59,7 +59,7 @@ export function FailureCard({ failure, turn, last, children }: { failure: Failur
     <section class="card failure">
       <div class="card-body">
         <div role="alert">
-          <h4 class="row"><Icon name="warn" />{t.failure[failure.kind]}</h4>
+          <h3 class="row"><Icon name="warn" />{t.failure[failure.kind]}</h3>
           {failure.message !== "" && <p class="failure-message" dir="auto">{failure.message}</p>}
           {words !== "" && <p>{words}</p>}
         </div>

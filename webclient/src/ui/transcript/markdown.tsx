@@ -8,8 +8,8 @@ import { TabStop } from "../parts";
 import { CodeBlock } from "./code";
 
 const SEGMENT = 16;
-/** Headings of the model stand below the turn's own heading, which is the page's third level. */
-const HEADING_SHIFT = 3;
+/** Headings of the model stand below the turn's own heading, which is of the page's second level. */
+const HEADING_SHIFT = 2;
 
 interface Painted {
   readonly blocks: readonly Block[];
@@ -48,7 +48,7 @@ function BlockOf({ node }: { node: BlockNode }): VNode {
     case "paragraph":
       return <p><Inline nodes={node.children} /></p>;
     case "heading": {
-      const Heading = `h${Math.min(6, node.depth + HEADING_SHIFT)}` as "h4";
+      const Heading = `h${Math.min(6, node.depth + HEADING_SHIFT)}` as "h3";
       return <Heading class={`depth-${node.depth}`}><Inline nodes={node.children} /></Heading>;
     }
     case "code":
@@ -88,7 +88,7 @@ function Table({ node }: { node: Extract<BlockNode, { kind: "table" }> }) {
   return (
     <div class="table-scroll" tabIndex={0} role="group" aria-label="Table">
       <table>
-        <thead><tr>{node.head.map((cell, at) => <th key={at} scope="col" class={side(at)}><Inline nodes={cell} /></th>)}</tr></thead>
+        <thead><tr>{node.head.map((cell, at) => (cell.length === 0 ? <td key={at} /> : <th key={at} scope="col" class={side(at)}><Inline nodes={cell} /></th>))}</tr></thead>
         <tbody>
           {node.rows.map((row, line) => <tr key={line}>{row.map((cell, at) => <td key={at} class={side(at)}><Inline nodes={cell} /></td>)}</tr>)}
         </tbody>

@@ -44,7 +44,7 @@ function TurnHead({ view, who, at, prompt = false }: { view: TurnView; who: stri
   return (
     <TabStop.Provider value={here ? 0 : -1}>
       <header class="turn-head">
-        <h3>{who}</h3>
+        <h2>{who}</h2>
         {at !== undefined && <time class="muted number" dateTime={new Date(at).toISOString()} title={moment(at)}>{time(at)}</time>}
         {!prompt && view.model !== "" && <span class="muted clip model-name">{view.model}</span>}
         <span class="grow" />
