@@ -232,7 +232,7 @@ LEAVES: Mapping[str, Callable[[Parts, str], IResource]] = {
 }
 _ROLES: Mapping[str, Role] = {"metrics": Role.OBSERVER, "admin": Role.ADMIN}
 """The least role that a guard before a leaf asks for, where it is not `user`."""
-_NEVER_OPEN = frozenset(("admin", "metrics", "ticket"))
+_NEVER_OPEN = frozenset(("admin", "codex", "codex-socket", "metrics", "ticket"))
 """Leaves that mean nothing, or too much, without a guard before them. (A scraper has `metrics.listen`.)"""
 _FIXED_ROUTES: Mapping[str, Iterable[bytes]] = {"proxy": (*ROUTES, MODELS_ROUTE), "webclient": (b"/",)}
 """Leaves that answer at fixed paths only: mounted where none of these lies, they could never be reached."""

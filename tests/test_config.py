@@ -330,6 +330,15 @@ class ValueTests(SynchronousTestCase):
             "server.listen = ['unix:/a', 'unix:/a']", "server.listen[1]: expected an entry that is not"
         )
 
+    def test_a_scraper_without_a_credential_comes_by_a_unix_socket(self) -> None:
+        """Anything else is refused: no mode keeps others away from it."""
+        found = config("metrics.listen = 'unix:/run/hadesgw/metrics.sock:mode=660'")
+        self.assertEqual(found.metrics.listen, "unix:/run/hadesgw/metrics.sock:mode=660")
+        self.assertEqual(config("metrics.listen = ''").metrics.listen, "")
+        for listener in ("tcp:9100:interface=127.0.0.1", "systemd:domain=UNIX:index=0", "fd:3"):
+            self.refused(f"metrics.listen = '{listener}'", "metrics.listen: expected a unix: listener")
+        self.refused("metrics.listen = 'unix:metrics.sock'", "metrics.listen: expected")
+
     def test_host_names_are_names_alone(self) -> None:
         """Lower case is kept; a port, a wildcard, a path or a bare IPv6 address is no host name."""
         found = config("server.names = ['Gate.Example', '[::1]', '10.0.0.1']")
@@ -489,6 +498,10 @@ class ContradictionTests(SynchronousTestCase):
             "server.listen = ['tls:1']": (
                 "tls.certificate",
                 "a path, since server.listen has a tls: listener",
+            ),
+            "server.listen = ['unix:/a', 'unix:/b']\nmetrics.listen = 'unix:/b:mode=600'": (
+                "metrics.listen",
+                "another place than server.listen[1] has",
             ),
             "limits.body.memory = '1MiB'": (
                 'limits.body."/v1/responses"',

@@ -56,7 +56,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_open_to_everybody(self) -> None:
         """What rules the gateway, or speaks for a client, does not stand without a guard."""
-        for leaf in ("admin", "ticket"):
+        for leaf in ("admin", "metrics", "ticket"):
             self.assertIn(f"'guard' before '{leaf}'", self._refused(f'"/x" = ["metered", "cors", "{leaf}"]'))
             check_tree(_config(f'"/x" = ["guard", "{leaf}"]'))
 

@@ -54,6 +54,14 @@ class Witness:
         self._conveyance.headers_missing()
 
 
+class SideWitness(Witness):
+    """The witness of a site beside the gateway's own, whose connections are no clients'."""
+
+    def __init__(self, meters: Meters, log: Log, conveyance: Conveyance) -> None:
+        Witness.__init__(self, meters, log, conveyance)
+        self.connections = lambda count: None
+
+
 @implementer(IProxyObserver)
 class ProxyWitness:
     """Joins meters and followers to what passes between a client and the model server; see :class:`IProxyObserver`.

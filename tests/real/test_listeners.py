@@ -88,7 +88,7 @@ class Case(SynchronousTestCase):
             "server": {"listen": listen},
             "tls": {"certificate": "server.pem", "private_key": "server.key"},
             "upstream": [{"name": "vllm", "socket": "missing.sock", "models": ["m"]}],
-            "tree": {"/healthz": ["health"], "/metrics": ["metrics"]},
+            "tree": {"/healthz": ["health"], "/metrics": ["guard", "metrics"]},
             "clients": {"anonymous": anonymous},
         }
         self.write("hadesgw.toml", toml(document))
