@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hadesgw.interfaces import IRequestLog
 from hadesgw.sessions.app_server import CodexEngine, Confinement
 from hadesgw.sessions.codex_home import Homes, remove_tree
 from hadesgw.sessions.codex_program import find_program
+from hadesgw.sessions.enclosure import SCRATCH
 
 ENGINE = "codex"
 
@@ -28,6 +30,7 @@ def make_codex(config: Config, reactor: Any, environment: Mapping[str, str]) -> 
     codex = config.sessions.codex
     homes = Homes(
         state_folder(codex.state, environment),
+        [Path(tempfile.gettempdir()), SCRATCH],
         lambda folder: deferToThreadPool(reactor, reactor.getThreadPool(), remove_tree, folder),
     )
     confinement = Confinement(

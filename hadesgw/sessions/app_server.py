@@ -33,7 +33,7 @@ from hadesgw.sessions.codex_home import (
 )
 from hadesgw.sessions.codex_program import Program, ProgramAbsent
 from hadesgw.sessions.codex_trial import Trial
-from hadesgw.sessions.enclosure import SCRATCH, Enclosure
+from hadesgw.sessions.enclosure import SCRATCH, Enclosure, private_folders
 from hadesgw.sessions.engine import (
     AgentEvent,
     ApprovalAsked,
@@ -241,6 +241,8 @@ class CodexEngine:
         assert self._program.bubblewrap is not None
         return Enclosure(
             bubblewrap=self._program.bubblewrap,
+            private=private_folders(),
+            scratch=SCRATCH,
             workspace=workspace,
             writable=writable,
             own=[home],

@@ -32,6 +32,7 @@ from hadesgw.sessions.engine import (
 LARGEST_TEXT = 256 << 10
 """Characters of one text that is told; what is in the middle of longer ones is left out."""
 _REMEMBERED = 64
+_LONGEST_COMMAND = 32 << 10
 _SHELLS = frozenset(("bash", "sh", "zsh", "dash"))
 
 DECISIONS = {
@@ -217,7 +218,7 @@ class Narrator:
         self._said: dict[str, int] = {}
         self._messages = 0
         self._diff = ""
-        self._failure = ""
+        self._failure: str | None = None
         self._changes: dict[str, Sequence[_Change]] = {}
 
     def retell(self, method: str, params: msgspec.Raw) -> list[AgentEvent]:
@@ -247,7 +248,7 @@ class Narrator:
     def _turn_started(self, told: _TurnTold) -> Iterator[AgentEvent]:
         self._said.clear()
         self._changes.clear()
-        self._messages, self._diff, self._failure = 0, "", ""
+        self._messages, self._diff, self._failure = 0, "", None
         yield TurnBegan(told.turn.id)
 
     def _turn_completed(self, told: _TurnTold) -> Iterator[AgentEvent]:
@@ -475,7 +476,9 @@ def offered(available: list[Any] | None) -> tuple[Decision, ...]:
 
 
 def script(command: str) -> str:
-    """What a shell is given to run, without the shell; any other command as it is."""
+    """What a shell is given to run, without the shell; any other command as it is, and one that is too long to read."""
+    if len(command) > _LONGEST_COMMAND:
+        return command
     try:
         words = shlex.split(command)
     except ValueError:

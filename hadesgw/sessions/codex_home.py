@@ -13,12 +13,11 @@ import os
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hadesgw.sessions.enclosure import SCRATCH
 from hadesgw.sessions.engine import Launch
 
 PROVIDER = "hadesgw"
@@ -232,12 +231,14 @@ def _quoted(text: str) -> str:
 class Homes:
     """The agents' folders of one gateway. They hold conversations: nobody but this user can look into them.
 
-    :param root: where they are made; outside the folder for temporary files, where Codex refuses to live.
+    :param root: where they are made.
+    :param temporary: the folders for temporary files, where Codex refuses to live.
     :param remove: takes a folder away, in its own time: nobody looks at it any more.
     """
 
-    def __init__(self, root: Path, remove: Callable[[Path], object]) -> None:
+    def __init__(self, root: Path, temporary: Sequence[Path], remove: Callable[[Path], object]) -> None:
         self._root = root
+        self._temporary = temporary
         self._remove = remove
         self._life: Path | None = None
         self._lock: int | None = None
@@ -256,7 +257,7 @@ class Homes:
         """
         if self._life is not None:
             return
-        if any(self._root.resolve().is_relative_to(Path(each).resolve()) for each in (tempfile.gettempdir(), SCRATCH)):
+        if any(self._root.resolve().is_relative_to(each.resolve()) for each in self._temporary):
             raise HomeUnusable(
                 f"sessions.codex.state: {self._root} is in the folder for temporary files, where Codex refuses to live"
             )

@@ -33,6 +33,8 @@ class Enclosure:
     """What one agent gets. All paths are absolute.
 
     :ivar bubblewrap: the program that makes it.
+    :ivar private: folders that are covered for everybody's sake; see :func:`private_folders`.
+    :ivar scratch: a folder that is covered too, by one of its own that it may fill.
     :ivar workspace: the directory worked in.
     :ivar writable: whether anything may be changed there.
     :ivar own: folders of the agent, which it may write to.
@@ -41,6 +43,8 @@ class Enclosure:
     """
 
     bubblewrap: Path
+    private: Sequence[Path]
+    scratch: Path
     workspace: Path
     writable: bool
     own: Sequence[Path]
@@ -56,7 +60,7 @@ class Enclosure:
             *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
             *("--info-fd", str(INFO_DESCRIPTOR)),
             *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
-            *("--size", str(SCRATCH_BYTES), "--tmpfs", str(SCRATCH)),
+            *("--size", str(SCRATCH_BYTES), "--tmpfs", str(self.scratch)),
             *self._mounts(),
             *("--chdir", str(self.workspace), "--"),
             *program,
@@ -65,7 +69,7 @@ class Enclosure:
     def _mounts(self) -> Iterator[str]:
         """First the covers, then what is shown in spite of them, then what is covered even there."""
         shown = [*self.needed, *self.own, self.workspace]
-        covers = _topmost([*_private(), *_covers(self.hidden, shown)])
+        covers = self._topmost([*self.private, *_covers(self.hidden, shown)])
         for cover in covers:
             yield from ("--tmpfs", str(cover))
         for folder in self.needed:
@@ -75,10 +79,15 @@ class Enclosure:
         yield from ("--bind" if self.writable else "--ro-bind", str(self.workspace), str(self.workspace))
         yield from self._guards()
         for path in self.hidden:
-            if _visible(path, covers, shown):
+            if _visible(path, [*covers, self.scratch], shown):
                 yield from _hide(path)
         for cover in covers:
             yield from ("--remount-ro", str(cover))
+
+    def _topmost(self, folders: Sequence[Path]) -> list[Path]:
+        """Those that are in none of the others, nor in the scratch folder, which hides what it covers already."""
+        distinct = sorted({folder for folder in folders if folder.is_dir() and not folder.is_relative_to(self.scratch)})
+        return [one for one in distinct if not any(one != other and one.is_relative_to(other) for other in distinct)]
 
     def _guards(self) -> Iterator[str]:
         for name in FIXED:
@@ -95,9 +104,10 @@ def _identity() -> tuple[str, ...]:
     return ("--uid", SOMEBODY, "--gid", SOMEBODY) if os.geteuid() == 0 else ()
 
 
-def _private() -> list[Path]:
-    found = [Path(name).resolve() for name in (*PRIVATE, os.path.expanduser("~")) if os.path.isdir(name)]  # noqa: PTH111, PTH112
-    return [path for path in found if len(path.parts) > 1]
+def private_folders() -> list[Path]:
+    """Folders of this machine that hold what is somebody's own, the home of its user among them."""
+    named = [*(Path(name) for name in PRIVATE), Path("~").expanduser()]
+    return [path.resolve() for path in named if path.is_dir() and len(path.resolve().parts) > 1]
 
 
 def _covers(hidden: Sequence[Path], shown: Sequence[Path]) -> Iterator[Path]:
@@ -109,12 +119,6 @@ def _covers(hidden: Sequence[Path], shown: Sequence[Path]) -> Iterator[Path]:
             yield folder
 
 
-def _topmost(folders: Sequence[Path]) -> list[Path]:
-    """Those that are in none of the others, nor in the scratch folder, which hides what it covers already."""
-    distinct = sorted({folder for folder in folders if folder.is_dir() and not folder.is_relative_to(SCRATCH)})
-    return [one for one in distinct if not any(one != other and one.is_relative_to(other) for other in distinct)]
-
-
 def _visible(path: Path, covers: Sequence[Path], shown: Sequence[Path]) -> bool:
     """Whether a path that shall be hidden can still be seen."""
     real = path.resolve()
@@ -124,7 +128,7 @@ def _visible(path: Path, covers: Sequence[Path], shown: Sequence[Path]) -> bool:
         return False  # to cover it would cover what the agent works on
     if any(real.is_relative_to(each) for each in shown):
         return True
-    return not any(real.is_relative_to(cover) for cover in (*covers, SCRATCH))
+    return not any(real.is_relative_to(cover) for cover in covers)
 
 
 def _hide(path: Path) -> tuple[str, ...]:

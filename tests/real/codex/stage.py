@@ -66,7 +66,7 @@ class EngineTestCase(StagedTestCase, TestCase):
         return CodexEngine(
             reactor,
             lambda: find_program(str(program)),
-            Homes(self.state, remove_tree),
+            Homes(self.state, [], remove_tree),
             Confinement(enclosed=self.enclosed, hidden=[self.stage.gateway.folder, *hidden], readable=[]),
             {**os.environ, **self.stage.border.environment},
             os.urandom,
