@@ -540,6 +540,8 @@ class Sections(Section, frozen=True, kw_only=True):
         default_factory=lambda: {
             "/v1": ("metered", "cors", "guard", "limiter", "validation", "proxy"),
             "/api/ticket": ("metered", "cors", "guard", "ticket"),
+            "/api/codex": ("metered", "cors", "guard", "limiter", "codex"),
+            "/ws/codex": ("metered", "guard", "codex-socket"),
             "/api/hermes": ("metered", "cors", "hermes"),
             "/metrics": ("guard", "metrics"),
             "/healthz": ("health",),

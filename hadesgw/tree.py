@@ -17,17 +17,22 @@ from twisted.web.resource import IResource, Resource
 from hadesgw import __version__
 from hadesgw.config import Config, ConfigError, Upstream
 from hadesgw.http.site import Request
+from hadesgw.http.websocket import SocketLimits
 from hadesgw.interfaces import IRequestLog, IUpstream
 from hadesgw.policy import refusals
-from hadesgw.policy.allowance import Accounts, estimated_tokens
+from hadesgw.policy.allowance import Accounts, Rate, estimated_tokens
 from hadesgw.policy.budget import Budget
 from hadesgw.policy.conveyance import zero_propagation
 from hadesgw.policy.credentials import ClientStore, Role
 from hadesgw.policy.listening import parse_listener
 from hadesgw.policy.origins import Origins
 from hadesgw.policy.request_body import BodyLimits
+from hadesgw.policy.seats import Seats
 from hadesgw.policy.tickets import TicketStore
 from hadesgw.resources.admin import Admin
+from hadesgw.resources.codex_calls import Acts
+from hadesgw.resources.codex_http import Codex
+from hadesgw.resources.codex_socket import CodexSocket
 from hadesgw.resources.cors import Cors
 from hadesgw.resources.guard import Guard
 from hadesgw.resources.health import Health, Probe, Readiness
@@ -86,6 +91,7 @@ class Parts:
         self.conveyance = Conveyance(broken, meters, log)
         self.origins = Origins(config.cors.origins)
         self.penalties = Penalties(clock, log)
+        self.seats = Seats(config.websocket.per_client)
         self.tickets = TicketStore(clients.standing, entropy)
         self.accounts = _accounts(config, clients)
         self.gates = [_gate(config, upstream, meters) for upstream in config.upstream]
@@ -187,6 +193,25 @@ def _readiness(parts: Parts, path: str) -> IResource:
     return Readiness(probes, parts.conveyance)
 
 
+def _codex(parts: Parts, path: str) -> IResource:
+    acts = Acts(parts.sessions, parts.seats, parts.config.websocket.stall_seconds)
+    return Codex(path, acts, parts.clients.standing, parts.config.limits.body.cap)
+
+
+def _codex_socket(parts: Parts, path: str) -> IResource:
+    bounds = parts.config.websocket
+    limits = SocketLimits(
+        message=bounds.message,
+        frames=Rate(bounds.frames_per_second, bounds.frames_burst),
+        unread=bounds.unread,
+        ping_seconds=bounds.ping_seconds,
+        pong_seconds=bounds.pong_seconds,
+        stall_seconds=bounds.stall_seconds,
+        close_seconds=bounds.close_seconds,
+    )
+    return CodexSocket(parts.sessions, parts.clients.standing, limits, parts.seats, parts.clock)
+
+
 def _admin(parts: Parts, path: str) -> IResource:
     return Admin(parts.clients, partial(_limits, parts), parts.log)
 
@@ -227,6 +252,8 @@ LEAVES: Mapping[str, Callable[[Parts, str], IResource]] = {
     "readiness": _readiness,
     "ticket": lambda parts, path: TicketOffice(parts.tickets, parts.clock),
     "admin": _admin,
+    "codex": _codex,
+    "codex-socket": _codex_socket,
     "hermes": lambda parts, path: Discovery(__version__),
     "webclient": _webclient,
 }

@@ -27,7 +27,7 @@ _DECISIONS = "|".join(decision.value for decision in Decision)
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
-Verdict = Annotated[str, Meta(pattern=rf"^(?:{_DECISIONS})$(?!\n)", description="One of those that the request offers.")]
+Verdict = Annotated[str, Meta(pattern=rf"^(?:{_DECISIONS})$(?!\n)", description="One that the request offers.")]
 Path = Annotated[str, Meta(max_length=4096, description="Relative to the workspace; empty: the workspace itself.")]
 FilePath = Annotated[str, Meta(min_length=1, max_length=4096, description="Relative to the workspace.")]
 Seq = Annotated[int, Meta(ge=0, lt=2**53)]

@@ -63,8 +63,9 @@ class ReadingTests(SynchronousTestCase):
         """At their edges and one past them."""
         for name, most in (("session_id", 128), ("workspace", 128), ("engine", 128), ("model", 256)):
             read_object(json.dumps({name: "ü" * most}).encode(), Start)
-            for value in ("", "ü" * (most + 1), 5, [], True):
-                self.refused("bad_parameter", read_object, json.dumps({name: value}).encode(), Start)
+            wrongs: list[object] = ["", "ü" * (most + 1), 5, [], True]
+            for wrong in wrongs:
+                self.refused("bad_parameter", read_object, json.dumps({name: wrong}).encode(), Start)
         for decision in Decision:
             answer = read_object(json.dumps({"decision": decision.value}).encode(), Answer)
             self.assertIs(Decision(answer.decision), decision)
@@ -85,7 +86,8 @@ class ReadingTests(SynchronousTestCase):
 
     def test_queries(self) -> None:
         """Numbers and flags as texts; escapes; what is twice, too much, or no UTF-8."""
-        self.assertEqual(read_query(b"/x?after=3&answers=true&other=1", EventsQuery), EventsQuery(after=3, answers=True))
+        events = read_query(b"/x?after=3&answers=true&other=1", EventsQuery)
+        self.assertEqual(events, EventsQuery(after=3, answers=True))
         self.assertEqual(read_query(b"/x", EventsQuery), EventsQuery())
         self.assertEqual(read_query(b"/x?", LogQuery).limit, 20)
         self.assertEqual(read_query(b"/x?path=a%2Fb+c%C3%BC", FileQuery).path, "a/b cü")
@@ -106,7 +108,7 @@ class ReadingTests(SynchronousTestCase):
     def test_nothing_is_repeated(self, kind: type[Struct], members: dict[str, str]) -> None:
         """A refusal's words are ours: no name or value of the client's is in them."""
         canary = "kanarienvogel"
-        said = {**members, **dict.fromkeys(kind.__struct_fields__, [canary])}
+        said = {**members, **{name: [canary] for name in kind.__struct_fields__}}
         try:
             read_object(json.dumps(said).encode(), kind)
         except Refused as refused:
