@@ -79,7 +79,11 @@ bench: .venv-bench/run.stamp debian  ## side by side with nginx: a table, and fi
 	@touch $@
 
 .PHONY: soak
-soak: .venv/test.stamp debian | build  ## all tests again and again for MINUTES=30, in other orders with other examples
+soak: .venv/test.stamp  ## MINUTES=30 of mixed load with departures and errors: nothing may be left over
+	$(BIN)/python -m tests.real.soak --minutes $(MINUTES)
+
+.PHONY: search
+search: .venv/test.stamp debian | build  ## all tests again and again for MINUTES=30, in other orders with other examples
 	@end=$$((SECONDS + 60 * $(MINUTES))); while ((SECONDS < end)); do \
 	    HYPOTHESIS_PROFILE=search $(TRIAL) --random=0 --temp-directory=build/trial-soak tests; done
 

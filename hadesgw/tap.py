@@ -42,6 +42,7 @@ from hadesgw.policy.exposure import Exposed
 from hadesgw.policy.listening import parse_listener
 from hadesgw.policy.service_card import service_card
 from hadesgw.resources.metrics import Metrics
+from hadesgw.service.census import census
 from hadesgw.service.codex import make_codex, try_codex
 from hadesgw.service.control import Control, ControlRefused, control_path
 from hadesgw.service.gateway import Gateway, Termination
@@ -274,7 +275,7 @@ def _make_control(options: Options, gateway: Gateway, tls: TlsServer | None, fol
     return Control(
         global_reactor,
         control_path(config.server.control, os.environ),
-        {"reload": reload_on_demand, "status": status},
+        {"census": lambda: census(global_reactor), "reload": reload_on_demand, "status": status},
         followers,
         log,
         demanded=bool(config.server.control),
