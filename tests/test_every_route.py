@@ -42,7 +42,8 @@ GUARDED = {
 ROUTES_BELOW = {
     "proxy": [route.decode("ascii") for route in (*ROUTES, MODELS_ROUTE)],
     "admin": ["/admin/clients", "/admin/limits", "/admin/clients/user/suspend", "/admin/clients/user/resume"],
-    "codex": ["/api/codex/" + call.path.format(session_id="x", approval_id="y") for call in CALLS] + ["/api/codex/openapi.json"],
+    "codex": ["/api/codex/openapi.json"]
+    + ["/api/codex/" + call.path.format(session_id="x", approval_id="y") for call in CALLS],
     "codex-socket": [],
     "ticket": [],
     "metrics": [],
