@@ -273,7 +273,10 @@ class IProxyObserver(Interface):
     """Told by the proxy what happens between a client and the model server."""
 
     def correlation_mismatch(header: bytes) -> None:
-        """The upstream answered with another value of the (lower-cased) correlation header than it was sent."""
+        """The upstream answered with this (lower-cased) correlation header twice, or another value than it was sent."""
+
+    def ids_echoed(headers: tuple[bytes, ...]) -> None:
+        """The upstream answered with these (lower-cased) correlation headers, rightly or not."""
 
     def upstream_abandoned() -> None:
         """A request was dropped before its answer's end."""

@@ -87,8 +87,7 @@ class Relay(Protocol):
         """Tell the client of the answer, or get ready to."""
         request = self._request
         ours = request.channel.site.correlator.names  # type: ignore[union-attr]
-        if not ours.isdisjoint(answer.index):
-            self._note_ids(answer)
+        self._observer.ids_echoed(() if ours.isdisjoint(answer.index) else self._note_ids(answer))
         request.code, request.code_message = answer.code, PHRASES.get(answer.code, b"Unassigned")
         fields = answer_fields(answer.fields, ours)
         events = answer.index.get(b"content-type", b"")[:17].lower() == _EVENT_STREAM
@@ -119,15 +118,21 @@ class Relay(Protocol):
             self._cutter = EventCutter(tells_usage)
         return [field for field in fields if field[0] not in _EVENT_STREAM_NAMES] + _EVENT_STREAM_FIELDS
 
-    def _note_ids(self, answer: Answer) -> None:
-        """An upstream may echo the ids; if it echoes others, an operator must know, and the client never sees them."""
+    def _note_ids(self, answer: Answer) -> tuple[bytes, ...]:
+        """An upstream may echo the ids; if it echoes others, an operator must know, and the client never sees them.
+
+        :returns: the names of those it has echoed, rightly or not.
+        """
         correlation = self._request.correlation
         correlator = self._request.channel.site.correlator  # type: ignore[union-attr]
+        echoed: list[bytes] = []
         for name, value in answer.fields:
             if name in correlator.names:
                 sent = correlation.request_id if name == correlator.request_key else correlation.session_id
-                if value != sent:
+                if value != sent or name in echoed:
                     self._observer.correlation_mismatch(name)
+                echoed.append(name)
+        return tuple(echoed)
 
     def connectionMade(self) -> None:
         """The body follows: let the client's pace be the upstream's."""

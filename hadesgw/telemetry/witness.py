@@ -76,6 +76,14 @@ class ProxyWitness:
         self._followers = followers
         self._seconds = clock.seconds
         self._words = words
+        self._echoed: tuple[bytes, ...] = ()  # correlation headers that the last answer had
+
+    def ids_echoed(self, headers: tuple[bytes, ...]) -> None:
+        """A model server need not echo ids; but one that did and does not any more has lost what it was sent."""
+        if headers != self._echoed:
+            for name in set(self._echoed).difference(headers):
+                self._meters.correlation_mismatch(name)
+            self._echoed = headers
 
     def request_sent(self, request: Request, body: bytes) -> None:
         """Look for memory events: the conversation is where a runtime tells the model of them."""

@@ -190,10 +190,14 @@ class ProxyNotes:
 
     def __init__(self) -> None:
         self.mismatches: list[bytes] = []
+        self.echoed: list[list[bytes]] = []
         self.abandoned = 0
 
     def correlation_mismatch(self, header: bytes) -> None:
         self.mismatches.append(header)
+
+    def ids_echoed(self, headers: tuple[bytes, ...]) -> None:
+        self.echoed.append(list(headers))
 
     def upstream_abandoned(self) -> None:
         self.abandoned += 1

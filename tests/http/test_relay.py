@@ -124,6 +124,13 @@ class HeadTests(Case):
         self.assertEqual(self.notes.mismatches, [])
         self.answered(measured(b"ok", b"X-Request-Id: req-2", b"x-conveyance-session-id: REQ-1"))
         self.assertEqual(self.notes.mismatches, [b"x-request-id", b"x-conveyance-session-id"])
+        self.answered(measured(b"ok"))
+        self.assertEqual(self.notes.echoed, [[b"x-request-id", b"x-conveyance-session-id"]] * 2 + [[]])
+
+    def test_an_id_that_comes_twice_is_counted(self) -> None:
+        """Also when both are the right one: whoever reads them could join them to another."""
+        self.answered(measured(b"ok", b"X-Request-Id: req-1", b"x-request-id: req-1"))
+        self.assertEqual(self.notes.mismatches, [b"x-request-id"])
 
     def test_events_are_not_to_be_held_or_changed_on_their_way(self) -> None:
         """Whatever the model server says about that; other answers are left alone."""

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from hadesgw.http.site import Site
 from hadesgw.interfaces import IRequestLog
+from hadesgw.policy.exposure import Address
 from hadesgw.service.listeners import ListenerRefused
 from hadesgw.service.scraping import Scraping
 from tests.wire.door import Door
@@ -33,7 +34,7 @@ class Lines:
 class Listener:
     """A listener that can be had, or not."""
 
-    address = None
+    address: Address | None = None
 
     def __init__(self, refusal: str = "") -> None:
         self.refusal = refusal
