@@ -2,6 +2,7 @@
 import { fileURLToPath } from "node:url";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
+import { lexer_only } from "./tools/lexer_only";
 import { environment, page_settings } from "./tools/settings.mjs";
 
 /** Stands for the gateway's /ui/ while the client is being written, and prints an address that opens with the key. */
@@ -30,7 +31,7 @@ const settings: Plugin = {
 export default defineConfig({
   // Settings come from tools/settings.mjs: nothing of the environment is ever built in.
   envDir: false,
-  plugins: [settings],
+  plugins: [settings, lexer_only],
   // Relative addresses: the same files work at the gateway's root and below any path of a static host.
   base: "./",
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
@@ -38,6 +39,8 @@ export default defineConfig({
   preview: { host: "localhost", port: 3000, strictPort: true },
   build: {
     target: "es2022",
+    // Browsers that know light-dark(): what is written in the styles is what is served.
+    cssTarget: ["chrome123", "firefox120", "safari17.5"],
     outDir: fileURLToPath(new URL("../hadesgw/webclient_dist", import.meta.url)),
     emptyOutDir: true,
     manifest: "manifest.json",

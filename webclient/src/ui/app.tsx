@@ -7,18 +7,14 @@ import { type Bench, BenchProvider, use_bench } from "./bench";
 import { Bar } from "./bar";
 import { Announcer } from "./chrome/announcer";
 import { global_keys } from "./chrome/keys";
-import { Palette } from "./chrome/palette";
-import { Shortcuts } from "./chrome/shortcuts";
 import { StatusLine } from "./chrome/status";
 import { Splitter } from "./chrome/splitter";
 import { Composer } from "./composer/composer";
 import { short_count } from "./format";
 import { Inspector } from "./inspector/inspector";
-import { Chip, QuietButton } from "./parts";
-import { SessionDialog } from "./sessions/dialogs";
+import { Chip, QuietButton, use_loaded } from "./parts";
 import { SessionsPane } from "./sessions/pane";
 import { ReplayBar } from "./sessions/replay";
-import { SettingsDialog } from "./settings/dialog";
 import { t } from "./strings";
 import { TranscriptLog } from "./transcript/transcript";
 
@@ -90,19 +86,17 @@ function ContextMeter() {
   );
 }
 
+const load_dialogs = () => import("./chrome/dialogs").then((chunk) => chunk.OpenDialog);
+
+/** The dialogs are a chunk of their own, which comes with the first of them that is opened. */
 function Dialogs() {
   const bench = use_bench();
   const dialog = bench.dialog.value;
-  if (!dialog) return null;
-  switch (dialog.kind) {
-    case "settings": return <SettingsDialog section={dialog.section} />;
-    case "palette": return <Palette />;
-    case "shortcuts": return <Shortcuts />;
-    default: {
-      const thread = bench.engine.sessions.list.value.find((one) => one.id === dialog.thread);
-      return thread ? <SessionDialog kind={dialog.kind} thread={thread} /> : null;
-    }
-  }
+  const Loaded = use_loaded(dialog ? load_dialogs : null, () => {
+    bench.dialog.value = null;
+    bench.toast.value = t.chunk_failed;
+  });
+  return dialog && Loaded && <Loaded dialog={dialog} />;
 }
 
 /** Opens and closes the outer panes when the room for them changes. */

@@ -68,14 +68,14 @@ export function use_now(live: boolean, every = 1000): number {
   return now;
 }
 
-/** A value that a chunk of the page brings, loaded when it is first wanted; null until then. */
-export function use_loaded<T>(load: (() => Promise<T>) | null): T | null {
+/** A value that a chunk of the page brings, loaded when it is first wanted; null until then. `failed`: it did not come. */
+export function use_loaded<T>(load: (() => Promise<T>) | null, failed?: () => void): T | null {
   const [value, set_value] = useState<{ loaded: T } | null>(null);
   const wanted = load !== null && value === null;
   useEffect(() => {
     if (!wanted) return;
     let gone = false;
-    load().then((loaded) => gone || set_value({ loaded }), () => undefined);
+    load().then((loaded) => gone || set_value({ loaded }), () => gone || failed?.());
     return () => { gone = true; };
   }, [wanted]);
   return value?.loaded ?? null;

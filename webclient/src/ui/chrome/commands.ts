@@ -3,6 +3,7 @@
 import { all_of, type Bench, inspect, is_revealed, set_revealed, tabs } from "../bench";
 import type { IconName } from "../icon";
 import { begin_session, open_session } from "../sessions/pane";
+import { words } from "../settings/strings";
 import { t } from "../strings";
 
 export interface Command {
@@ -40,7 +41,7 @@ export function commands(bench: Bench): readonly Command[] {
     add(t.sessions.export_record, "out", dialog("export"));
     add(t.sessions.remove, "trash", dialog("remove"));
   }
-  for (const theme of ["system", "light", "dark"] as const) add(`${t.settings.theme}: ${t.settings.themes[theme]}`, "settings", () => engine.settings.change({ theme }));
+  for (const theme of ["system", "light", "dark"] as const) add(`${words.theme}: ${words.themes[theme]}`, "settings", () => engine.settings.change({ theme }));
   add(t.settings.title, "settings", () => { bench.dialog.value = { kind: "settings" }; });
   add(t.shortcuts.title, "more", () => { bench.dialog.value = { kind: "shortcuts" }; }, "?");
   for (const one of engine.sessions.list.value.slice(0, 200)) add(`${t.palette.sessions}: ${one.title || t.sessions.untitled}`, "right", () => void open_session(bench, one.id));

@@ -12,9 +12,10 @@ import { example_tools } from "./examples";
 import { KeyForm } from "./key";
 import { NumberField } from "./number";
 import { problem_words } from "./problems";
+import { words } from "./strings";
 
-type Section = keyof typeof t.settings.sections;
-const sections = Object.keys(t.settings.sections) as Section[];
+type Section = keyof typeof words.sections;
+const sections = Object.keys(words.sections) as Section[];
 
 export function SettingsDialog({ section }: { section?: string }) {
   const bench = use_bench();
@@ -28,7 +29,7 @@ export function SettingsDialog({ section }: { section?: string }) {
       <header class="pane-head"><h2 class="grow" tabIndex={-1} autofocus>{t.settings.title}</h2><QuietButton icon="close" label={t.close} onClick={close} /></header>
       <div class="settings-frame">
         <nav class="settings-nav" aria-label={t.settings.title}>
-          {sections.map((name) => <button key={name} type="button" class="button quiet" onClick={() => go(name)}>{t.settings.sections[name]}</button>)}
+          {sections.map((name) => <button key={name} type="button" class="button quiet" onClick={() => go(name)}>{words.sections[name]}</button>)}
         </nav>
         <div ref={body} class="settings-body">
           <Connection />
@@ -38,7 +39,7 @@ export function SettingsDialog({ section }: { section?: string }) {
           <Memory />
           <Privacy />
           <Page />
-          <div class="row settings-reset"><span class="muted grow">{t.settings.reset_words}</span><Button look="bad" onClick={() => settings.reset()}>{t.settings.reset}</Button></div>
+          <div class="row settings-reset"><span class="muted grow">{words.reset_words}</span><Button look="bad" onClick={() => settings.reset()}>{words.reset}</Button></div>
         </div>
       </div>
     </Modal>
@@ -46,7 +47,7 @@ export function SettingsDialog({ section }: { section?: string }) {
 }
 
 function Part({ name, children }: { name: Section; children: ComponentChildren }) {
-  return <section class="settings-part" id={`settings-${name}`} aria-labelledby={`settings-${name}-title`}><h3 id={`settings-${name}-title`}>{t.settings.sections[name]}</h3>{children}</section>;
+  return <section class="settings-part" id={`settings-${name}`} aria-labelledby={`settings-${name}-title`}><h3 id={`settings-${name}-title`}>{words.sections[name]}</h3>{children}</section>;
 }
 
 function use_settings() {
@@ -58,7 +59,7 @@ function use_settings() {
   return { now: settings.value.value, change: (patch: Partial<Settings>) => settings.change(patch), problem };
 }
 
-const Kept = ({ where = "browser" }: { where?: keyof typeof t.settings.kept }) => <Chip look="kept">{t.settings.kept[where]}</Chip>;
+const Kept = ({ where = "browser" }: { where?: keyof typeof words.kept }) => <Chip look="kept">{words.kept[where]}</Chip>;
 
 type TextKey = { [K in keyof Settings]: Settings[K] extends string ? (string extends Settings[K] ? K : never) : never }[keyof Settings];
 
@@ -109,19 +110,19 @@ function Connection() {
   const names = connection.models.value;
   return (
     <Part name="connection">
-      <TextField field="baseUrl" label={t.settings.base_url} hint={t.settings.base_url_hint} mono />
-      {!connection.reachable.value && <p class="problem" role="alert">{t.settings.not_reachable}</p>}
+      <TextField field="baseUrl" label={words.base_url} hint={words.base_url_hint} mono />
+      {!connection.reachable.value && <p class="problem" role="alert">{words.not_reachable}</p>}
       <KeyForm id="set-key" />
-      <Labelled id="set-defaultModel" label={<>{t.settings.default_model}<Kept /></>} hint={t.settings.default_model_hint(names.length)}>
+      <Labelled id="set-defaultModel" label={<>{words.default_model}<Kept /></>} hint={words.default_model_hint(names.length)}>
         <select id="set-defaultModel" class="field" value={now.defaultModel} onChange={(event) => change({ defaultModel: event.currentTarget.value })}>
-          <option value="">{t.settings.gateway_default(config.defaultModel)}</option>
+          <option value="">{words.gateway_default(config.defaultModel)}</option>
           {now.defaultModel !== "" && !names.includes(now.defaultModel) && <option value={now.defaultModel}>{now.defaultModel}</option>}
           {names.map((name) => <option key={name} value={name}>{name}</option>)}
         </select>
       </Labelled>
       <div class="columns">
-        <TextField field="requestIdHeader" label={t.settings.request_id} hint={t.settings.header_hint(config.requestIdHeader)} mono />
-        <TextField field="sessionIdHeader" label={t.settings.session_id} hint={t.settings.header_hint(config.sessionIdHeader)} mono />
+        <TextField field="requestIdHeader" label={words.request_id} hint={words.header_hint(config.requestIdHeader)} mono />
+        <TextField field="sessionIdHeader" label={words.session_id} hint={words.header_hint(config.sessionIdHeader)} mono />
       </div>
     </Part>
   );
@@ -130,11 +131,11 @@ function Connection() {
 function Request() {
   return (
     <Part name="request">
-      <Choice field="engine" label={t.settings.engine} choices={{ chat: t.composer.protocols.chat, responses: t.composer.protocols.responses }} />
-      <Flag field="stream" label={t.settings.stream} />
-      <Flag field="includeUsage" label={t.settings.include_usage} />
-      <Flag field="autoRetry" label={t.settings.auto_retry} />
-      <TextField field="systemPrompt" label={t.settings.system_prompt} rows={4} />
+      <Choice field="engine" label={words.engine} choices={{ chat: t.composer.protocols.chat, responses: t.composer.protocols.responses }} />
+      <Flag field="stream" label={words.stream} />
+      <Flag field="includeUsage" label={words.include_usage} />
+      <Flag field="autoRetry" label={words.auto_retry} />
+      <TextField field="systemPrompt" label={words.system_prompt} rows={4} />
     </Part>
   );
 }
@@ -147,27 +148,27 @@ const server_values: Partial<Record<keyof Sampling, string>> = {
 function SamplingFields() {
   const { now, change, problem } = use_settings();
   const put = (patch: Partial<Sampling>) => change({ sampling: { ...now.sampling, ...patch } });
-  const numbers = Object.keys(t.settings.sampling) as (keyof typeof t.settings.sampling)[];
+  const numbers = Object.keys(words.sampling) as (keyof typeof words.sampling)[];
   return (
     <Part name="sampling">
-      <p class="hint">{t.settings.sampling_hint} <Kept /></p>
+      <p class="hint">{words.sampling_hint} <Kept /></p>
       <div class="columns three">
         {numbers.map((field) => {
           const id = `set-sampling-${field}`;
           const wrong = problem(`sampling.${field}`);
           return (
-            <Labelled key={field} id={id} label={t.settings.sampling[field]} problem={wrong}>
-              <NumberField id={id} value={now.sampling[field]} change={(value) => put({ [field]: value })} placeholder={server_values[field] ?? t.settings.unset} invalid={wrong !== null} described_by={wrong ? `${id}-words` : undefined} />
+            <Labelled key={field} id={id} label={words.sampling[field]} problem={wrong}>
+              <NumberField id={id} value={now.sampling[field]} change={(value) => put({ [field]: value })} placeholder={server_values[field] ?? words.unset} invalid={wrong !== null} described_by={wrong ? `${id}-words` : undefined} />
             </Labelled>
           );
         })}
-        <Labelled id="set-ignoreEos" label={t.settings.ignore_eos}>
+        <Labelled id="set-ignoreEos" label={words.ignore_eos}>
           <select id="set-ignoreEos" class="field" value={String(now.sampling.ignoreEos)} onChange={(event) => put({ ignoreEos: ({ null: null, true: true, false: false } as Record<string, boolean | null>)[event.currentTarget.value] ?? null })}>
-            <option value="null">{t.settings.unset}</option><option value="true">{t.settings.yes}</option><option value="false">{t.settings.no}</option>
+            <option value="null">{words.unset}</option><option value="true">{words.yes}</option><option value="false">{words.no}</option>
           </select>
         </Labelled>
       </div>
-      <Labelled id="set-stop" label={t.settings.stop} hint={t.settings.stop_hint} problem={problem("sampling.stop")}>
+      <Labelled id="set-stop" label={words.stop} hint={words.stop_hint} problem={problem("sampling.stop")}>
         <LinesField id="set-stop" value={now.sampling.stop} change={(stop) => put({ stop })} />
       </Labelled>
     </Part>
@@ -192,12 +193,12 @@ function Tools() {
   const insert = () => change({ toolDefinitions: JSON.stringify([...(Array.isArray(value) ? value : []), ...example_tools], null, 2), tools: true });
   return (
     <Part name="tools">
-      <Flag field="tools" label={t.settings.tools} />
-      <TextField field="toolDefinitions" label={t.settings.tool_definitions} hint={t.settings.tool_definitions_hint(Array.isArray(value) ? value.length : 0)} mono rows={10} />
-      <div class="row"><Button look="small" onClick={insert}>{t.settings.tool_example}</Button><Button look="small" onClick={format} disabled={value === undefined}>{t.settings.tool_format}</Button></div>
+      <Flag field="tools" label={words.tools} />
+      <TextField field="toolDefinitions" label={words.tool_definitions} hint={words.tool_definitions_hint(Array.isArray(value) ? value.length : 0)} mono rows={10} />
+      <div class="row"><Button look="small" onClick={insert}>{words.tool_example}</Button><Button look="small" onClick={format} disabled={value === undefined}>{words.tool_format}</Button></div>
       <div class="columns">
-        <Choice field="toolChoice" label={t.settings.tool_choice} choices={{ auto: "auto", required: "required", none: "none" }} />
-        <Flag field="parallelToolCalls" label={t.settings.parallel} />
+        <Choice field="toolChoice" label={words.tool_choice} choices={{ auto: "auto", required: "required", none: "none" }} />
+        <Flag field="parallelToolCalls" label={words.parallel} />
       </div>
     </Part>
   );
@@ -207,7 +208,7 @@ function Memory() {
   const { now, change } = use_settings();
   return (
     <Part name="memory">
-      <Labelled id="set-memoryTools" label={<>{t.settings.memory_tools}<Kept /></>} hint={t.settings.memory_tools_hint}>
+      <Labelled id="set-memoryTools" label={<>{words.memory_tools}<Kept /></>} hint={words.memory_tools_hint}>
         <LinesField id="set-memoryTools" value={now.memoryTools} change={(memoryTools) => change({ memoryTools })} />
       </Labelled>
     </Part>
@@ -216,14 +217,14 @@ function Memory() {
 
 const Privacy = () => (
   <Part name="privacy">
-    <Flag field="redaction" label={t.settings.redaction} />
-    <Flag field="telemetry" label={t.settings.telemetry} hint={t.settings.telemetry_hint} />
+    <Flag field="redaction" label={words.redaction} />
+    <Flag field="telemetry" label={words.telemetry} hint={words.telemetry_hint} />
   </Part>
 );
 
 const Page = () => (
   <Part name="page">
-    <Choice field="theme" label={t.settings.theme} choices={t.settings.themes} />
-    <Flag field="shortcuts" label={t.settings.shortcuts} />
+    <Choice field="theme" label={words.theme} choices={words.themes} />
+    <Flag field="shortcuts" label={words.shortcuts} />
   </Part>
 );

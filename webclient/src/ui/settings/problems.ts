@@ -1,9 +1,9 @@
 // What is wrong with a setting, in words.
 
 import type { SettingsProblem, ToolsProblem } from "../../engine";
-import { t } from "../strings";
+import { words as table } from "./strings";
 
-const words = t.settings.problem;
+const words = table.problem;
 
 function tools_words(problem: ToolsProblem): string {
   switch (problem.kind) {
