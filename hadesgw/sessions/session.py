@@ -450,7 +450,7 @@ class Session:
 
     def unsaid(self) -> Effects:
         """The input of the last :class:`Say` has not reached the agent, and will not: no turn runs."""
-        if self.state is State.IN_TURN and self.turn_id is None:
+        if self.state in _BUSY and self.turn_id is None:
             self._to(State.READY)
             self._prompt()
             self._advance()
@@ -492,7 +492,7 @@ class Session:
         self._plan = None
         self._tell("turn", {"turn_id": event.turn_id, "phase": "began", "status": None})
         if self.state is State.READY:
-            self._to(State.IN_TURN)
+            self._enter_turn()
 
     @_happened.register
     def _(self, event: TurnEnded) -> None:
@@ -592,8 +592,11 @@ class Session:
             self._begin()
         else:
             self._queue.popleft()
-            self._to(State.IN_TURN)
+            self._enter_turn()
             self._effects.append(Say(self._with_focus(text)))
+
+    def _enter_turn(self) -> None:
+        self._to(State.WAITING if self._approvals else State.IN_TURN)
 
     def _with_focus(self, text: str) -> str:
         focus, self._focus = self._focus, None
