@@ -107,8 +107,8 @@ class Child(ProcessProtocol):
         self._stopping.append(gone)
         if len(self._stopping) == 1:
             self._resume_reading()
-            self.transport.closeStdin()
             self._late = self._reactor.callLater(GRACE_SECONDS, self.kill)
+            self.transport.closeStdin()
         return gone
 
     def kill(self) -> None:
