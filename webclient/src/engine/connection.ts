@@ -187,12 +187,12 @@ export class GatewayConnection implements Connection {
   }
 
   #gone(): void {
-    const { clock, random, online } = this.#surroundings;
+    const { clock } = this.#surroundings;
     this.#tries += 1;
     this.#doubtful = true;
     const longest = this.#tries > MANY ? LATER_MS : SOON_MS;
-    const wait = Math.min(longest, FIRST_MS * 2 ** Math.min(this.#tries - 1, 10)) * (0.5 + random() / 2);
-    this.#state.value = online() ? { kind: "reconnecting", attempt: this.#tries, next: clock.now() + wait } : { kind: "offline" };
+    const wait = Math.min(longest, FIRST_MS * 2 ** Math.min(this.#tries - 1, 10)) * (0.5 + this.#surroundings.random() / 2);
+    this.#state.value = this.#surroundings.online() ? { kind: "reconnecting", attempt: this.#tries, next: clock.now() + wait } : { kind: "offline" };
     this.#later(wait);
   }
 
@@ -244,11 +244,11 @@ export class GatewayConnection implements Connection {
 
   /** Null if there is no answer, or none in time. */
   async #get(url: string, init: RequestInit): Promise<Response | null> {
-    const { clock, fetch } = this.#surroundings;
+    const { clock } = this.#surroundings;
     const patience = new AbortController();
     const cancel = clock.after(ANSWER_MS, () => patience.abort());
     try {
-      return await fetch(url, { ...init, cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer", signal: patience.signal });
+      return await this.#surroundings.fetch(url, { ...init, cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer", signal: patience.signal });
     } catch {
       return null;
     } finally {

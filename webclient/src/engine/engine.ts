@@ -1,14 +1,14 @@
 // The engine as a whole: what knows what.
 
 import { computed } from "@preact/signals-core";
-import type { Engine } from "./api";
+import type { Engine, Records } from "./api";
 import { GatewayConnection, limitFor } from "./connection";
 import { keyInAddress, KeptKey } from "./key";
 import { Painter } from "./painter";
-import { KeptRecords } from "./records";
 import { KeptSessions } from "./sessions";
 import { KeptSettings } from "./settings";
 import type { Surroundings } from "./surroundings";
+import { loadMarkdown } from "./text/markdown";
 
 /** Makes it; `boot` then reads and asks. A key in the page's address is taken out of there at once. */
 export function startEngine(surroundings: Surroundings): Engine {
@@ -46,7 +46,15 @@ export function startEngine(surroundings: Surroundings): Engine {
     },
     () => inForce.value.engine,
   );
-  const records = new KeptRecords(sessions, surroundings);
+  const records: Records = {
+    export: async (id, { redacted }) => {
+      const session = await sessions.get(id);
+      if (!session) throw new RangeError("there is no such session");
+      const { exportRecord } = await import("./records");
+      return exportRecord(session, redacted, surroundings.clock.now());
+    },
+    open: async (text) => (await import("./records")).openRecord(text, surroundings),
+  };
   const unwatch = surroundings.watch((what) => {
     // A hidden page paints nothing by itself: what came by then is to be seen when it is shown.
     if (what === "hidden" || what === "shown") painter.flush();
@@ -63,6 +71,7 @@ export function startEngine(surroundings: Surroundings): Engine {
     records,
     boot: async () => {
       await Promise.all([connection.start(), sessions.start()]);
+      await loadMarkdown();
     },
     flush: () => painter.flush(),
     close: async () => {

@@ -7,4 +7,4 @@ export { browserSurroundings, type Surroundings } from "./surroundings";
 export { startEngine } from "./engine";
 export { shapeOf, shapeOfValue } from "./shape";
 export { defaultSettings, samplingRanges } from "./settings";
-export { MarkdownReader, markdown } from "./text/markdown";
+export { MarkdownReader } from "./text/markdown";

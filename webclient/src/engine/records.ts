@@ -1,8 +1,8 @@
 // Records: a session as one file, with every byte that came and its time. Out of the page, masked unless told otherwise;
-// and into it, where nothing of the file is trusted.
+// and into it, where nothing of the file is trusted. A chunk of its own: load it with `import()`.
 
 import type { Attempt, Failure, Header, Item, Outcome, Thread, ToolCall, ToolFlag, Turn, TurnState } from "../model";
-import type { ExportedFile, RecordProblem, Records, Replay } from "./api";
+import type { ExportedFile, RecordProblem, Replay } from "./api";
 import type { AttemptStore } from "./attempts";
 import { type FrameReader, textOf } from "./frames";
 import { fromBase64, toBase64 } from "./journal";
@@ -10,8 +10,8 @@ import { fieldsOf, judge, parsed } from "./json";
 import { EventMask, maskBody, maskHeaders, maskPayload, maskText } from "./mask";
 import { memoryOperation } from "./memory";
 import { RecordReplay } from "./replay";
-import type { KeptSessions } from "./sessions";
 import type { Surroundings } from "./surroundings";
+import type { ThreadStore } from "./threads";
 
 const FORMAT = "hadesgw-record";
 const VERSION = 1;
@@ -37,32 +37,21 @@ export interface RecordedSession {
   readonly attempts: readonly RecordedAttempt[];
 }
 
-export class KeptRecords implements Records {
-  readonly #sessions: KeptSessions;
-  readonly #surroundings: Surroundings;
+/** A session as a file. */
+export async function exportRecord(session: ThreadStore, redacted: boolean, now: number): Promise<ExportedFile> {
+  const { thread, turns, attempts } = session.contents();
+  const inOrder = [...attempts].sort((a, b) => a.now.request.at - b.now.request.at);
+  for (const attempt of inOrder) await attempt.load();
+  const recorded = inOrder.map((attempt) => recordedAttempt(attempt, redacted));
+  const text = recordText({ redacted, thread, turns, attempts: recorded }, now);
+  const name = `hadesgw-${new Date(thread.created).toISOString().slice(0, 16).replace(/[:T]/g, "-")}${redacted ? "-masked" : ""}.json`;
+  return { name, type: "application/json", text };
+}
 
-  constructor(sessions: KeptSessions, surroundings: Surroundings) {
-    this.#sessions = sessions;
-    this.#surroundings = surroundings;
-  }
-
-  async export(id: string, { redacted }: { readonly redacted: boolean }): Promise<ExportedFile> {
-    const session = await this.#sessions.get(id);
-    if (!session) throw new RangeError("there is no such session");
-    const { thread, turns, attempts } = session.contents();
-    const inOrder = [...attempts].sort((a, b) => a.now.request.at - b.now.request.at);
-    for (const attempt of inOrder) await attempt.load();
-    const recorded = inOrder.map((attempt) => recordedAttempt(attempt, redacted));
-    const text = recordText({ redacted, thread, turns, attempts: recorded }, this.#surroundings.clock.now());
-    const name = `hadesgw-${new Date(thread.created).toISOString().slice(0, 16).replace(/[:T]/g, "-")}${redacted ? "-masked" : ""}.json`;
-    return { name, type: "application/json", text };
-  }
-
-  async open(text: string): Promise<{ readonly replay: Replay } | { readonly problem: RecordProblem }> {
-    const read = readRecord(text);
-    if ("problem" in read) return read;
-    return { replay: new RecordReplay(read.record, this.#surroundings) };
-  }
+/** Reads a file, and makes ready to play it. */
+export function openRecord(text: string, surroundings: Surroundings): { readonly replay: Replay } | { readonly problem: RecordProblem } {
+  const read = readRecord(text);
+  return "problem" in read ? read : { replay: new RecordReplay(read.record, surroundings) };
 }
 
 // -------------------------------------------------------------------------------------------------------------- out

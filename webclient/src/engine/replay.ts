@@ -190,7 +190,7 @@ export class RecordReplay implements Replay {
 
   #start(recorded: RecordedAttempt, turn: TurnStore): Run {
     const { id, protocol, retries, continues, request } = recorded;
-    const { clock, uuid } = this.#surroundings;
+    const { clock } = this.#surroundings;
     const ids = request.headers.filter(([name]) => recorded.ids.includes(name));
     const attempt = new AttemptStore(
       {
@@ -222,7 +222,7 @@ export class RecordReplay implements Replay {
         memoryTools: [],
         continues: partial?.id ?? null,
         now: () => clock.now(),
-        newId: uuid,
+        newId: () => this.#surroundings.uuid(),
       },
     });
     painting(turn);

@@ -124,7 +124,10 @@ function make(database: IDBDatabase): void {
     ["requests", "attempt"],
     ["chunks", ["attempt", "place"]],
   ] as const) {
-    database.createObjectStore(name, { keyPath: keyPath as string | string[] }).createIndex("thread", "thread");
+    const store = database.createObjectStore(name, { keyPath: keyPath as string | string[] });
+    store.createIndex("thread", "thread");
+    // Rows of one attempt come in the order of the main key: by place.
+    if (name === "chunks") store.createIndex("attempt", "attempt");
   }
 }
 
@@ -162,8 +165,7 @@ export class DatabaseShelf implements Shelf {
   }
 
   chunks(attempt: string): Promise<ChunkRow[]> {
-    const range = IDBKeyRange.bound([attempt, 0], [attempt, Number.MAX_SAFE_INTEGER]);
-    return done(this.#read("chunks").getAll(range) as IDBRequest<ChunkRow[]>);
+    return done(this.#read("chunks").index("attempt").getAll(attempt) as IDBRequest<ChunkRow[]>);
   }
 
   async write(writing: Writing): Promise<void> {

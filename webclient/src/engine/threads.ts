@@ -538,12 +538,12 @@ export class ThreadStore implements ThreadView {
 
   #countDown(turn: TurnStore, failure: Failure): void {
     if (failure.kind !== "rateLimited" && failure.kind !== "server") return;
-    const { clock, random } = this.#around.surroundings;
+    const { clock } = this.#around.surroundings;
     const automatic = this.#around.settings().autoRetry && this.#retries < MOST_RETRIES;
     if (failure.until === null && !automatic) return;
     const now = clock.now();
     // A little chance keeps many pages from coming back at the same moment.
-    const wait = (failure.until === null ? 1000 * 2 ** this.#retries : failure.until - now) + random() * 250;
+    const wait = (failure.until === null ? 1000 * 2 ** this.#retries : failure.until - now) + this.#around.surroundings.random() * 250;
     this.#countdown.value = { turn: turn.id, until: now + wait, automatic };
     this.#cancelCountdown = clock.after(wait, () => {
       this.#cancelCountdown = null;
@@ -574,8 +574,8 @@ export class ThreadStore implements ThreadView {
   #findMemory(turn: TurnStore, text: string, source: string): void {
     const error = memoryError(text);
     for (const word of error ? [error] : memoryWords(text)) {
-      const { uuid } = this.#around.surroundings;
-      turn.list.add({ kind: "memory", id: uuid(), attempt: null, created: this.#now(), source, ...word });
+      const id = this.#around.surroundings.uuid();
+      turn.list.add({ kind: "memory", id, attempt: null, created: this.#now(), source, ...word });
     }
     turn.publish();
   }

@@ -1,15 +1,12 @@
 // Code in colours, as a tree. A chunk of its own: load it with `import()`.
 
 import bash from "highlight.js/lib/languages/bash";
-import c from "highlight.js/lib/languages/c";
 import diff from "highlight.js/lib/languages/diff";
-import go from "highlight.js/lib/languages/go";
 import ini from "highlight.js/lib/languages/ini";
 import javascript from "highlight.js/lib/languages/javascript";
 import json from "highlight.js/lib/languages/json";
 import python from "highlight.js/lib/languages/python";
 import rust from "highlight.js/lib/languages/rust";
-import sql from "highlight.js/lib/languages/sql";
 import typescript from "highlight.js/lib/languages/typescript";
 import xml from "highlight.js/lib/languages/xml";
 import yaml from "highlight.js/lib/languages/yaml";
@@ -19,7 +16,7 @@ import type { Highlighted } from "./trees";
 /** Longer code stays plain. */
 const LONGEST = 50_000;
 
-const known = createLowlight({ bash, c, diff, go, ini, javascript, json, python, rust, sql, typescript, xml, yaml });
+const known = createLowlight({ bash, diff, ini, javascript, json, python, rust, typescript, xml, yaml });
 known.registerAlias({ bash: ["console", "shell", "shellsession"], python: ["py3", "pycon"], json: ["jsonl", "jsonc"] });
 
 type Nodes = ReturnType<typeof known.highlight>["children"];
