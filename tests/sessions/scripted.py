@@ -107,17 +107,26 @@ class ScriptedReactor(Clock):
         return process
 
 
+SANDBOXES = {"read-only": "readOnly", "workspace-write": "workspaceWrite", "danger-full-access": "dangerFullAccess"}
+
+
+def started(rules: dict[str, Any]) -> dict[str, Any]:
+    """A conversation by the rules that were asked for."""
+    sandbox = {"type": SANDBOXES[rules["sandbox"]]}
+    return {"thread": {"id": "thread-1"}, "sandbox": sandbox, "approvalPolicy": rules["approvalPolicy"]}
+
+
 class AppServer:
     """Codex's side of a conversation, by the script.
 
     :ivar asked: the requests it has had, by method.
-    :ivar answers: what it answers to a method: a result, or an exception for an error, or None for nothing at all.
+    :ivar answers: what it answers to a method: a result, or what makes one of the parameters, or an exception for an
+        error, or None for nothing at all.
     """
 
     def __init__(self, process: ScriptedProcess) -> None:
         self.process = process
         self.asked: dict[str, list[dict[str, Any]]] = {}
-        started = {"thread": {"id": "thread-1"}, "sandbox": {"type": "workspaceWrite"}, "approvalPolicy": "on-request"}
         self.answers: dict[str, Any] = {
             "initialize": {"userAgent": "hadesgw/0.163.0"},
             "thread/start": started,
@@ -146,6 +155,8 @@ class AppServer:
             return
         self.asked.setdefault(method, []).append(message["params"])
         answer = self.answers.get(method)
+        if callable(answer):
+            answer = answer(message["params"])
         if isinstance(answer, Exception):
             self.process.say({"id": message["id"], "error": {"code": -32600, "message": str(answer)}})
         elif answer is not None:
