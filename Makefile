@@ -56,6 +56,10 @@ trial: .venv/test.stamp debian | build  ## all tests, the ones with real process
 pytest: .venv/test.stamp  ## all tests but those with real processes, by the second runner
 	HYPOTHESIS_PROFILE=brief $(BIN)/python -m pytest -q -ra --ignore=tests/real
 
+.PHONY: count
+count: .venv/test.stamp | build  ## meters and log against 10,000 requests counted at the client
+	HADESGW_COUNTED_REQUESTS=10000 $(TRIAL) --temp-directory=build/trial tests.real.test_metrics
+
 .PHONY: test-real
 test-real: .venv/test.stamp debian | build  ## the slow real programs, each in a folder of tests/real; installs them
 	HADESGW_REAL=1 $(TRIAL) --temp-directory=build/trial-real $(SLOW)

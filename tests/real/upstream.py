@@ -208,6 +208,15 @@ says("nul", JSON + b"x-a: b\0c\r\ncontent-length: 2\r\n\r\nok")
 says("upgrade", b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n\x81\x00")
 says("interim", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 20 + measured(COMPLETION))
 says("foreign-ids", JSON + b"x-request-id: forged\r\nX-Conveyance-Session-ID: forged\r\ncontent-length: 2\r\n\r\nok")
+says("doubled-ids", JSON + b"x-request-id: one\r\nX-Request-ID: two\r\ncontent-length: 2\r\n\r\nok")
+says(
+    "engine-death",  # as vLLM tells of it: the end mark comes all the same
+    STREAM,
+    chunk(EVENT),
+    chunk(b'data: {"error": {"message": "EngineCore encountered an issue.", "type": "InternalServerError"}}\n\n'),
+    chunk(DONE) + b"0\r\n\r\n",
+    keeps=True,
+)
 says("eof-before-body", measured(b"", length=100))
 says("shorter", measured(b"only this", length=100))
 says("longer", measured(COMPLETION + b"and more that nobody asked for", length=len(COMPLETION)), keeps=True)
