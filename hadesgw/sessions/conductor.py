@@ -250,9 +250,7 @@ class Conductor:
 
     @_do.register
     def _(self, effect: TurnOver) -> None:
-        if not self._can_look_back:
-            return
-        looked: Deferred[Any] = self.desk.after_turn(effect.turn_id)
+        looked: Deferred[Any] = self.desk.after_turn(effect.turn_id) if self._can_look_back else succeed(None)
         looked.addErrback(self._cannot_look_back)
         looked.addCallback(lambda _: self.desk.gone(self.session.active_files))
         looked.addCallback(lambda gone: self.conduct(self.session.files_gone(gone)))
