@@ -2,7 +2,7 @@
 # Make the lock files in requirements/ anew from pyproject.toml (`make lock`).
 #
 # They name every package with the hashes of its files, for every platform and Python from 3.11 on, and no index: where
-# packages come from is the business of whoever installs. A lock constrains the next, so that all five together fit in
+# packages come from is the business of whoever installs. A lock constrains the next, so that all six together fit in
 # one environment. What is pinned stays pinned; UPGRADE=1 takes the newest of everything, UPGRADE=name that package.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,4 +29,5 @@ compile run pyproject.toml
 compile test --extra test --constraint requirements/run.lock pyproject.toml
 compile lint --extra lint --constraint requirements/test.lock pyproject.toml
 compile local --extra local --constraint requirements/lint.lock pyproject.toml
-python3 -c "$build_requirements" | compile build --constraint requirements/local.lock -
+compile codex --extra codex --constraint requirements/local.lock pyproject.toml
+python3 -c "$build_requirements" | compile build --constraint requirements/codex.lock -
