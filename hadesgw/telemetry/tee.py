@@ -101,10 +101,8 @@ class Tee:
             return
         self._watch = None  # they know each other: leave no cycle behind
         record.response_id = watch.response_id
-        if watch.failed and record.reason is None:
-            record.reason = record.code = (
-                UPSTREAM_ERROR  # whatever the status says, and whatever end mark came after it
-            )
+        if watch.failed and record.reason is None:  # whatever the status says, and whatever end mark followed
+            record.reason = record.code = UPSTREAM_ERROR
         _note_tokens(record, watch)
         self._meters.answer_watched(record, watch, self._whole)
 

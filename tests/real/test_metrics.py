@@ -262,7 +262,8 @@ class CountTests(Case):
             self.assertGreaterEqual(line["bytes_out"], seen.size, told)
             return
         self.assertEqual((line["status"], line["bytes_out"]), (seen.status, seen.size), told)
-        self.assertLessEqual(line["duration_ms"], seen.milliseconds, told)
+        if seen.wish.name != "broken off":  # which is over for the gateway when the connection is
+            self.assertLessEqual(line["duration_ms"], seen.milliseconds, told)
         self.assertEqual(line["stream"], seen.stream, told)
         if seen.wish.name == "streamed and died":
             self.assertEqual((line["status"], line["reason"]), (200, "upstream_error"), told)
