@@ -47,6 +47,7 @@ from hadesgw.service.codex import make_codex, try_codex
 from hadesgw.service.control import Control, ControlRefused, control_path
 from hadesgw.service.gateway import Gateway, Termination
 from hadesgw.service.listeners import ListenerRefused, judge_unopened, make_listener, wanted_places
+from hadesgw.service.polling import poll_plainly
 from hadesgw.service.processes import listeners
 from hadesgw.service.reload import Fresh, Reload, ReloadRefused, ReloadSignal
 from hadesgw.service.scraping import Scraping
@@ -214,6 +215,7 @@ def _make_log(config: Config) -> Log:
 def makeService(options: Options) -> IService:
     """The gateway, as `twistd` wants it."""
     _use_monotonic_time()
+    poll_plainly(global_reactor)
     followers = Followers()
     tls = None if options.tls is None else TlsServer(options.tls)
     services = _Services(options.log)
