@@ -131,17 +131,6 @@ class Visit:
         self._told_of: str | None = None  # and which session's that was
         self._behind = False  # whether there is more than it could take
         self.after: int | None = None
-        self._acts: Mapping[str, Callable[[Envelope], None]] = {
-            "start_session": self._start,
-            "stop_session": self._stop,
-            "input": self._input,
-            "ping": self._ping,
-            "resume": self._resume,
-            "select": self._select,
-            "steer": self._steer,
-            "interrupt": self._interrupt,
-            "approval": self._approve,
-        }
 
     # -- ISocketUser ---------------------------------------------------------------------------------------------------
 
@@ -159,11 +148,11 @@ class Visit:
             return
         try:
             envelope = read_object(text.encode("utf-8"), Envelope)
-            act = self._acts.get(envelope.type)
+            act = ACTS.get(envelope.type)
             if act is None:
-                self._tell("error", f"There is no such message; there are: {', '.join(self._acts)}.", "unknown_type")
+                self._tell("error", f"There is no such message; there are: {', '.join(ACTS)}.", "unknown_type")
             else:
-                act(envelope)
+                act(self, envelope)
         except Refused as refused:
             words = refused.refusal.message.replace("request body", "message")  # they are HTTP's as well
             self._tell("error", f"The message was not understood. {words}", refused.refusal.code)
@@ -234,10 +223,12 @@ class Visit:
 
     # -- What the guide's clients ask ----------------------------------------------------------------------------------
 
-    def _ping(self, envelope: Envelope) -> None:
+    def ping(self, envelope: Envelope) -> None:
+        """`ping`."""
         self._socket.send(b'{"type":"pong"}')
 
-    def _start(self, envelope: Envelope) -> None:
+    def start(self, envelope: Envelope) -> None:
+        """`start_session`."""
         wish = read_content(envelope.content, Start).wish
         before = self._told, self._told_of
         starting = self._sessions.start(self._client, wish)
@@ -253,7 +244,8 @@ class Visit:
         elif before == (self._told, self._told_of):  # it was there, and had nothing to tell
             self._greet()
 
-    def _stop(self, envelope: Envelope) -> None:
+    def stop(self, envelope: Envelope) -> None:
+        """`stop_session`."""
         session_id = read_content(envelope.content, Stop).session_id or self._selected
         stopping = self._sessions.stop(self._client, session_id)
         stopping.addCallback(self._stopped).addErrback(self._refused).addErrback(self._failed)
@@ -262,7 +254,8 @@ class Visit:
         if not there_was_one:
             self._tell("warning", NOTHING_TO_STOP, "no_session")
 
-    def _input(self, envelope: Envelope) -> None:
+    def input(self, envelope: Envelope) -> None:
+        """`input`."""
         self._sessions.input(self._client, read_text(envelope.content), Wish(session_id=self._selected))
 
     def _refused(self, failure: Failure) -> None:
@@ -277,27 +270,32 @@ class Visit:
 
     # -- What ours ask -------------------------------------------------------------------------------------------------
 
-    def _resume(self, envelope: Envelope) -> None:
+    def resume(self, envelope: Envelope) -> None:
+        """`resume`."""
         resume = read_content(envelope.content, Resume)
         self._knows_now()
         self._go_back(resume.after, resume.session_id)
 
-    def _select(self, envelope: Envelope) -> None:
+    def select(self, envelope: Envelope) -> None:
+        """`select`."""
         session_id = read_content(envelope.content, Select).session_id
         self._knows_ours = True
         self.watch(session_id)
         self._greet()
 
-    def _steer(self, envelope: Envelope) -> None:
+    def steer(self, envelope: Envelope) -> None:
+        """`steer`."""
         text = read_text(envelope.content)
         self._knows_now()
         self._sessions.steer(self._client, self._selected, text)
 
-    def _interrupt(self, envelope: Envelope) -> None:
+    def interrupt(self, envelope: Envelope) -> None:
+        """`interrupt`."""
         self._knows_now()
         self._sessions.interrupt(self._client, self._selected)
 
-    def _approve(self, envelope: Envelope) -> None:
+    def approve(self, envelope: Envelope) -> None:
+        """`approval`."""
         approval = read_content(envelope.content, Approval)
         self._knows_now()
         decision = Decision(approval.decision)
@@ -308,3 +306,17 @@ class Visit:
         if not self._knows_ours:
             self._knows_ours = True
             self.watch(self._selected)
+
+
+ACTS: Mapping[str, Callable[[Visit, Envelope], None]] = {
+    "start_session": Visit.start,
+    "stop_session": Visit.stop,
+    "input": Visit.input,
+    "ping": Visit.ping,
+    "resume": Visit.resume,
+    "select": Visit.select,
+    "steer": Visit.steer,
+    "interrupt": Visit.interrupt,
+    "approval": Visit.approve,
+}
+"""What a client may send, by its type: the integration guide's four, then ours."""
