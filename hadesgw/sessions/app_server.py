@@ -508,9 +508,9 @@ class CodexAgent:
     def ended(self, reason: str) -> None:
         """It and all its processes are gone."""
         complaint = self._complaint()
+        self._left(self._ready and not self._stopped)  # first: who hears of the end may launch another for this folder
         self._peer.lost()
         self._coalescer.flush()
-        self._left(self._ready and not self._stopped)
         if self._ready:
             self._observer.ended(None if self._stopped else f"{self._given_up or reason}{complaint}")
 

@@ -314,6 +314,18 @@ class LaunchTests(EngineTestCase):
         self.assertEqual(self.observer.ends, [])
         self.assert_nothing_left()
 
+    def test_tried_again_at_once(self) -> None:
+        """Whoever tries again as soon as a launch has failed finds a folder that nobody takes away."""
+        self._with_nothing()
+        again: list[Deferred[Any]] = []
+        launching = self.launch()
+        launching.addErrback(lambda failure: again.append(self.launch()))
+        self.process.end(1)
+        self.assertEqual(len(again), 1)
+        self.assertTrue((Path(self.process.environment["CODEX_HOME"]) / "config.toml").exists())
+        self.process.end(1)
+        self.failureResultOf(again[0], EngineFailure)
+
     def test_silent(self) -> None:
         """One that never answers is ended, and its folder is gone."""
         self._with_nothing()
