@@ -40,6 +40,7 @@ __all__ = [
     "Limits",
     "Log",
     "Metrics",
+    "Otel",
     "ResponseHead",
     "Server",
     "Sessions",
@@ -157,6 +158,7 @@ def _header(text: str, folder: Path) -> str:
 # -- kinds of value --------------------------------------------------------------------------------
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400, description="a number of seconds > 0, at most 86400")]
+Share = Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")]
 Rate = Annotated[float, Meta(gt=0, le=1_000_000, description="a number per second > 0, at most 1000000")]
 Tokens = Annotated[int, Meta(ge=1, le=100_000_000, description="a number of tokens from 1 to 100000000")]
 Count = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
@@ -457,6 +459,14 @@ class WebSocket(Section, frozen=True, kw_only=True):
     per_client: Count = 32
 
 
+class Otel(Section, frozen=True, kw_only=True):
+    """Where traces go."""
+
+    endpoint: Url = ""
+    service_name: Name = "hadesgw"
+    sampled: Share = 1.0
+
+
 class Hermes(Section, frozen=True, kw_only=True):
     """The registry we announce ourselves to, and the address under which others reach us."""
 
@@ -559,6 +569,7 @@ class Sections(Section, frozen=True, kw_only=True):
     sessions: Sessions = Sessions()
     websocket: WebSocket = WebSocket()
     hermes: Hermes = Hermes()
+    otel: Otel = Otel()
     webclient: WebClient = WebClient()
     telemetry: Telemetry = Telemetry()
     metrics: Metrics = Metrics()

@@ -77,6 +77,11 @@ class IGatewayRequest(IRequest):
         "Whether the event that tells a stream's usage is to be kept from the client, who did not ask for it (bool)."
     )
 
+    trace_fields = Attribute(
+        "The (name, value) fields that tell the model server its place in a trace, instead of those the client brought;"
+        " None where nobody traces."
+    )
+
     body = Attribute("The whole body as it is to be sent on (bytes), when a layer has read it; else None.")
 
     def at_end(ended: Callable[[bool], None]) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from typing import Any, ClassVar, NoReturn
 
 import msgspec
@@ -85,6 +86,7 @@ class Options(usage.Options):
             if self["log-format"] is not None:
                 config = _with_log_format(config, self["log-format"])
             check_tree(config)
+            _require_otel(config)
             self._cast(config)
             self.tls = _load_tls(self.config)
             if self["check"]:
@@ -200,6 +202,16 @@ def _load_clients(config: Config, environ: MutableMapping[str, str]) -> ClientSt
     return ClientStore(directory, anonymous)
 
 
+def _require_otel(config: Config) -> None:
+    """:raises StartRefused: if traces are wanted, and what makes them is not installed."""
+    try:
+        if config.otel.endpoint:
+            import_module("hadesgw.telemetry.trace")
+    except ModuleNotFoundError:
+        told = "otel.endpoint: traces need an extra that is not installed: pip install 'hadesgw[otel]'"
+        raise StartRefused(told) from None
+
+
 def _load_tls(config: Config) -> Credentials | None:
     return load_credentials(config.tls, config.source, os.environ.get("CREDENTIALS_DIRECTORY"), datetime.now(UTC))
 
@@ -223,6 +235,8 @@ def makeService(options: Options) -> IService:
     global_reactor.callWhenRunning(Termination(global_reactor, gateway.hurry).install)
     gateway.setServiceParent(services)
     _make_control(options, gateway, tls, followers).setServiceParent(services)
+    if options.config.otel.endpoint:
+        _trace(options.config, gateway, followers)
     if options.config.hermes.url:
         _make_hermes(options, gateway).setServiceParent(services)
     if options.opening is not None:
@@ -282,6 +296,15 @@ def _make_control(options: Options, gateway: Gateway, tls: TlsServer | None, fol
         log,
         demanded=bool(config.server.control),
     )
+
+
+def _trace(config: Config, gateway: Gateway, followers: Followers) -> None:
+    """Follow requests with spans, and send off the last when the last request has been served."""
+    from hadesgw.telemetry.trace import Tracing, exporting
+
+    tracing = Tracing(exporting(config.otel.endpoint), config.otel.service_name, config.otel.sampled)
+    followers.add(tracing)
+    gateway.at_last(lambda: deferToThread(tracing.provider.shutdown))
 
 
 def _make_hermes(options: Options, gateway: Gateway) -> IService:

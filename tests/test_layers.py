@@ -43,6 +43,7 @@ DEPENDENCIES = {
     "cryptography",
     "httptools",
     "msgspec",
+    "opentelemetry",  # the extra `otel`
     "prometheus_client",
     "service_identity",
     "treq",

@@ -55,6 +55,7 @@ class Request(server.Request):
     on_tokens: Callable[[int], bool] | None = None
     body: bytes | None = None
     hides_usage = False
+    trace_fields: Fields | None = None
     _bodiless = False  # whether the answer has no body whatever its fields say
     _measured = False  # whether they state its length
 

@@ -118,8 +118,18 @@ class Proxy(Resource):
             (b"host", b"localhost"),
             (correlator.request_name, correlation.request_id),
             (correlator.session_name, correlation.session_id),
-            *upstream_fields(request.head.fields),
+            *(upstream_fields(request.head.fields) if request.trace_fields is None else _traced_fields(request)),
         ]
+
+
+def _traced_fields(request: Request) -> Fields:
+    """With our own place in the trace instead of the caller's."""
+    passing = [field for field in upstream_fields(request.head.fields) if field[0] not in TRACE_FIELDS]
+    return passing + (request.trace_fields or [])
+
+
+TRACE_FIELDS = frozenset((b"traceparent", b"tracestate"))
+"""What W3C Trace Context carries a place in a trace by."""
 
 
 def _has_effect(body: bytes) -> bool:

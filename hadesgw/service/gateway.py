@@ -67,6 +67,7 @@ class Gateway(Service):
         self._ports: list[IListeningPort] = []
         self._hurry = False
         self._since = 0.0
+        self._finishers: list[Callable[[], Deferred[None]]] = []
 
     # -- Starting ------------------------------------------------------------------------------------------------------
 
@@ -121,6 +122,10 @@ class Gateway(Service):
             "draining": self._site.draining,
         }
 
+    def at_last(self, finish: Callable[[], Deferred[None]]) -> None:
+        """Call `finish`, and wait for it, when we have served the last request."""
+        self._finishers.append(finish)
+
     # -- Stopping ------------------------------------------------------------------------------------------------------
 
     def hurry(self) -> None:
@@ -149,6 +154,8 @@ class Gateway(Service):
         await ending
         for agent in self._agents:
             agent.close_idle()
+        for finish in self._finishers:
+            await finish()
         self._log.event("stopped", connections_cut=cut)
         self._log.sink.stop()
 

@@ -26,7 +26,7 @@ from tests.real.upstream import ACTS, Upstream
 from tests.real.visitor import CHAT, MESSAGES, RESPONSES, Visitor
 from tests.real.waiting import NeverHappened, wait_for
 
-ENDLESS = frozenset(("silent", "stuck", "endless", "comments"))
+ENDLESS = frozenset(("silent", "stuck", "endless", "comments", "flood"))
 """Acts that end by the visitor's leaving only, or by a timeout that would make a soak wait."""
 CLIENTS = 8
 PAUSE_SECONDS = 0.1
@@ -130,6 +130,7 @@ def soak(gateway: Gateway, minutes: float, seed: int) -> dict[str, Any]:
         "before": before,
         "after": after,
         "growth_bytes": growth,
+        "resident_each_minute": samples[:: max(1, round(60 / SAMPLE_SECONDS))],
         "faults": faults(before, after, growth),
     }
 
