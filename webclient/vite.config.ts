@@ -53,5 +53,7 @@ export default defineConfig({
     environment: "happy-dom",
     include: ["src/**/*.test.{ts,tsx}"],
     restoreMocks: true,
+    // Properties are tried on many values; a busy machine takes its time.
+    testTimeout: 60_000,
   },
 });

@@ -1,6 +1,6 @@
 // The right pane: one exchange as it went over the wire.
 
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { type Bench, inspect, is_revealed, set_revealed, tabs, use_bench, type Tab } from "../bench";
 import { Icon } from "../icon";
 import { QuietButton } from "../parts";
@@ -26,6 +26,9 @@ export function Inspector() {
   const shown = bench.attempt.value;
   const tab = bench.tab.value;
   const Panel = panels[tab];
+  const view = shown?.view;
+  // Bodies and frames of the past are kept apart from the rest, and come when somebody looks.
+  useEffect(() => { if (view && view.frames.peek() === null) void view.load(); }, [view]);
   return (
     <>
       <header class="pane-head">

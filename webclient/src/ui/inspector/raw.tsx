@@ -1,6 +1,5 @@
 // The answer's body as it was received, in one piece.
 
-import { useEffect } from "preact/hooks";
 import { is_revealed, save_file, use_bench } from "../bench";
 import { bytes } from "../format";
 import { CopyButton, QuietButton } from "../parts";
@@ -15,7 +14,6 @@ export function RawPanel({ shown }: { shown: Shown }) {
   const { view } = shown;
   const attempt = view.attempt.value;
   const frames = view.frames.value;
-  useEffect(() => { if (view.frames.peek() === null) void view.load(); }, [view]);
   if (frames === null || attempt.bytes === 0) return <p class="hollow">{t.inspector.raw_none}</p>;
   const revealed = is_revealed(bench, attempt.id);
   const body = () => new TextDecoder().decode(view.body());

@@ -22,7 +22,7 @@ export function StreamPanel({ shown }: { shown: Shown }) {
   const attempt = view.attempt.value;
   const [chosen, set_chosen] = useState<number | null>(null);
   const revealed = is_revealed(bench, attempt.id);
-  useEffect(() => { set_chosen(null); if (view.frames.peek() === null) void view.load(); }, [view]);
+  useEffect(() => set_chosen(null), [view]);
   if (attempt.framing === "plain") return <p class="hollow">{t.inspector.frames_plain}</p>;
   if (!total) return <p class="hollow">{t.inspector.frames_none}</p>;
   const save = () => save_file(`${attempt.id}.sse`, "application/octet-stream", Uint8Array.from(view.body()));

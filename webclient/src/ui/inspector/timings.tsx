@@ -1,6 +1,6 @@
 // When what arrived: the milestones, the pace, and the gaps between frames as a drawing.
 
-import { useEffect, useMemo } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import type { AttemptView } from "../../engine";
 import type { Attempt, Timings } from "../../model";
 import { bytes, count, span } from "../format";
@@ -94,7 +94,6 @@ export function gap_chart(view: Pick<AttemptView, "frame">, total: number): GapC
 
 function Gaps({ view }: { view: AttemptView }) {
   const total = view.frames.value;
-  useEffect(() => { if (view.frames.peek() === null) void view.load(); }, [view]);
   // While frames stream in, the drawing is made anew for every eighth part more of them only.
   const step = total === null ? 0 : Math.floor(Math.log2(Math.max(1, total)) * 8);
   const running = view.attempt.value.outcome.kind === "running";

@@ -66,7 +66,7 @@ export function FailureCard({ failure, turn, last, children }: { failure: Failur
         {children}
         {failure.kind === "overBudget" && <BudgetTable budget={failure.budget} />}
         <div class="row wrap">
-          {failure.status !== null && <Chip look="bad">{t.failure.status} {failure.status}</Chip>}
+          {failure.status !== null && <Chip look={failure.status < 400 ? "" : "bad"}>{t.failure.status} {failure.status}</Chip>}
           {failure.code !== "" && <Chip>{failure.code}</Chip>}
           {failure.param !== "" && <Chip>{failure.param}</Chip>}
           {failure.requestId !== "" && <span class="id-line"><span class="muted">{t.failure.request_id}</span> <code>{failure.requestId}</code></span>}

@@ -16,9 +16,13 @@ interface Painted {
   readonly vnode: VNode;
 }
 
-/** `done`: no more text will come, so the last blocks are settled too. */
+/** `done`: no more text will come, so the last blocks are settled too; if some comes after all, it is read from the start. */
 export function Markdown({ text, done }: { text: string; done: boolean }) {
-  const reader = useMemo(() => new MarkdownReader(), []);
+  const was_done = useRef(done);
+  const anew = useRef(0);
+  if (was_done.current && !done) anew.current += 1;
+  was_done.current = done;
+  const reader = useMemo(() => new MarkdownReader(), [anew.current]);
   const painted = useRef<Painted[]>([]);
   const blocks = reader.read(text, done);
   const segments: VNode[] = [];
