@@ -240,7 +240,7 @@ class WebSocket:
     def _late(self) -> None:
         """What was waited for has not come in time."""
         if self._state is _State.CLOSING:
-            self._channel.abort()
+            self._give_up()
         elif self.choked:
             self.close(closures.TOO_SLOW)
         elif self._pinged:
@@ -286,6 +286,13 @@ class WebSocket:
 
     def _interrupted(self, refusal: Refusal) -> None:
         self.close(closure_of(refusal))
+
+    def _give_up(self) -> None:
+        """Our close frame was not answered: hang up, or drop the connection of a client that has not even taken it."""
+        if self.choked:
+            self._channel.abort()
+        else:
+            self._finish()
 
     def _finish(self) -> None:
         """Both have said all they will: end the request, and with it the connection."""
