@@ -95,7 +95,10 @@ export class Rehearsal implements Model {
 
   async start(): Promise<void> {
     this.program.start();
-    await until("the rehearsal model is ready", () => this.program.words().includes("READY"));
+    await until("the rehearsal model is ready", () => {
+      if (!this.program.alive) throw new Error(`the rehearsal model has ended; it said:\n${this.program.words()}`);
+      return this.program.words().includes("READY");
+    });
   }
 
   stop(): Promise<void> {
@@ -145,7 +148,11 @@ export class Actor implements Model {
     response: import("node:http").ServerResponse,
   ): Promise<void> {
     if (path === "/health") return void response.end();
-    if (path === "/tokenize") return void response.setHeader("content-type", "application/json").end('{"count":10,"max_model_len":32768,"tokens":[]}');
+    const known: Readonly<Record<string, unknown>> = {
+      "/tokenize": { count: 10, max_model_len: 32768, tokens: [] },
+      "/v1/models": { object: "list", data: [{ id: model_name, object: "model", max_model_len: 32768 }] },
+    };
+    if (known[path]) return void response.setHeader("content-type", "application/json").end(JSON.stringify(known[path]));
     this.asked.push({ path, headers, body });
     const line = this.lines.shift() ?? { status: 500, pieces: ["the actor has no line"] };
     if (line.hang === "head") return;
