@@ -57,8 +57,9 @@ pytest: .venv/test.stamp  ## all tests but those with real processes, by the sec
 	HYPOTHESIS_PROFILE=brief $(BIN)/python -m pytest -q -ra --ignore=tests/real
 
 .PHONY: count
-count: .venv/test.stamp | build  ## meters and log against 10,000 requests counted at the client
+count: .venv/test.stamp | build  ## meters and log against 10,000 requests counted at the client; series of 100,000
 	HADESGW_COUNTED_REQUESTS=10000 $(TRIAL) --temp-directory=build/trial tests.real.test_metrics
+	HADESGW_COUNTED_REQUESTS=100000 $(TRIAL) --temp-directory=build/trial tests.telemetry.test_series
 
 .PHONY: test-real
 test-real: .venv/test.stamp debian | build  ## the slow real programs, each in a folder of tests/real; installs them

@@ -21,7 +21,8 @@ class Record:
     :ivar started: monotonic seconds at which the head was complete.
     :ivar first_byte: monotonic seconds at which the answer's first byte was written, or None.
     :ivar client: name of the admitted client, or None.
-    :ivar route: the configured path that answered, never the raw target.
+    :ivar mount: the configured path that the request came to.
+    :ivar route: that path, or what is below it and known by name; never the raw target.
     :ivar reason: slug of the refusal or broken end, or None when all went well.
     :ivar code: the code word told to the client, or None.
     :ivar stream: whether the answer is a stream; before there is one, whether the client asked for that.
@@ -32,6 +33,7 @@ class Record:
 
     first_byte: float | None = None
     client: str | None = None
+    mount: str | None = None
     route: str | None = None
     model: str | None = None
     upstream: str | None = None

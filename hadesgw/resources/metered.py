@@ -36,7 +36,7 @@ class Metered(Layer):
 
     def render(self, request: Request) -> bytes | int:
         """Watch, and pass on."""
-        request.record.route = self._route
+        request.record.mount = request.record.route = self._route
         self._meter.begun()
         request.at_end(lambda completed: self._ended(request, completed))
         if self._followers.present:

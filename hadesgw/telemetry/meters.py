@@ -25,9 +25,20 @@ from hadesgw.policy.refusals import Refusal
 from hadesgw.telemetry.tally import Tallies
 from hadesgw.telemetry.watch import Watch
 
-_LATENCY_MS = (5, 10, 25, 100, 250, 1_000, 2_500, 10_000, 45_000, 300_000)
-"""10 ms is what the gateway may add, 250 ms the longest gap it may make, 45 s when operators are woken."""
-_GAP_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 15_000)
+_LATENCY_MS = (10, 50, 250, 1_000, 4_000, 15_000, 45_000, 300_000)
+"""Few, for there are as many for each route; the last but one is when operators are woken."""
+_GAP_MS = (10, 25, 50, 100, 250, 1_000, 5_000)
+"""250 ms is the longest gap that buffering on the way may make."""
+MOST_KINDS = 48
+"""Kinds of request, by route, method and status, that are told apart for one client; more are counted together."""
+OTHER = "other"
+_METHODS = {b"GET": "GET", b"POST": "POST"}
+_STATUSES = {
+    int(status): status
+    for status in "101 200 201 204 206 304 400 401 403 404 405 408 409 413 414 415 417 421 422 426 429 431 499"
+    " 500 501 502 503 504 505".split()
+}
+"""Told apart; of others, which only a model server could invent, the first digit."""
 UPSTREAM_ERROR = "upstream_error"
 """The reason and code of an answer in which the model server told of an error after its head."""
 CLIENT_LEFT = "499"
@@ -197,7 +208,8 @@ class Meters:
         build = Gauge("hades_codex_build_info", "The version running.", ["version"], registry=registry)
         build.labels(__version__).set(1)
         self._children: dict[tuple[Any, ...], Any] = {}
-        self._usuals: dict[tuple[str, bytes, str, str], tuple[Callable[..., None], ...]] = {}
+        self._usuals: dict[tuple[str, str, bytes, str, str], tuple[Callable[..., None], ...]] = {}
+        self._kinds: dict[str, int] = {}
 
     def _child(self, family: Any, *labels: str) -> Any:
         """`family.labels(...)`, remembered: prometheus_client takes a lock and builds strings for each."""
@@ -207,17 +219,28 @@ class Meters:
             child = self._children[key] = family.labels(*labels)
         return child
 
-    def _usual(self, route: str, method: bytes, status: str, client: str) -> tuple[Callable[..., None], ...]:
+    def _usual(
+        self, route: str, timed: str, method: bytes, status: str, client: str
+    ) -> tuple[Callable[..., None], ...]:
         """What every request moves, found by one look-up."""
-        key = (route, method, status, client)
+        key = (route, timed, method, status, client)
         usual = self._usuals.get(key)
         if usual is None:
             usual = self._usuals[key] = (
-                self._requests.labels(route, method.decode("ascii"), status, client).inc,
-                self._latency.labels(route).observe_request,
-                self._first_byte.labels(route).observe_request,
+                self._count_of(route, _METHODS.get(method, OTHER), status, client),
+                self._latency.labels(timed).observe_request,
             )
         return usual
+
+    def _count_of(self, route: str, method: str, status: str, client: str) -> Callable[..., None]:
+        """What counts one kind of request: who sends one of every kind shall not make a series of each."""
+        kinds = self._kinds.setdefault(client, 0)
+        if kinds >= MOST_KINDS:
+            route, method, status = OTHER, OTHER, f"{status[0]}xx"
+        else:
+            self._kinds[client] = kinds + 1
+        counter: Callable[..., None] = self._requests.labels(route, method, status, client).inc
+        return counter
 
     # -- IMeter --------------------------------------------------------------------------------------------------------
 
@@ -230,16 +253,17 @@ class Meters:
         record = request.record
         route = record.route or "none"
         left = record.reason == "client_left"
-        status = CLIENT_LEFT if left else str(request.code)
+        status = CLIENT_LEFT if left else _STATUSES.get(request.code) or f"{request.code // 100}xx"
         self._serving -= 1
-        count, observe_latency, observe_first_byte = self._usual(route, request.method, status, record.client or NOBODY)
+        timed = route if record.upstream is not None else record.mount or route  # the model's work, route by route
+        count, observe_latency = self._usual(route, timed, request.method, status, record.client or NOBODY)
         count()
         request_id = request.correlation.request_id
         observe_latency((now - record.started) * 1_000, request_id)
         waited_until = now
         if record.stream and record.first_byte is not None:
             waited_until = record.first_byte
-            observe_first_byte((record.first_byte - record.started) * 1_000, request_id)
+            self._first_byte.labels(timed).observe_request((record.first_byte - record.started) * 1_000, request_id)
             self._stream_duration.observe_request((now - record.first_byte) * 1_000, request_id)
             self._child(self._stream_bytes, route).inc(request.sentLength)
         if waited_until - record.started > SLOW_SECONDS:

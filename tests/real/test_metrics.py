@@ -263,7 +263,7 @@ class CountTests(Case):
             return
         self.assertEqual((line["status"], line["bytes_out"]), (seen.status, seen.size), told)
         if seen.wish.name != "broken off":  # which is over for the gateway when the connection is
-            self.assertLessEqual(line["duration_ms"], seen.milliseconds, told)
+            self.assertLessEqual(line["duration_ms"], seen.milliseconds + 1, told)  # two processes' clocks, rounded
         self.assertEqual(line["stream"], seen.stream, told)
         if seen.wish.name == "streamed and died":
             self.assertEqual((line["status"], line["reason"]), (200, "upstream_error"), told)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 from prometheus_client import CollectorRegistry
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -21,9 +19,9 @@ from hadesgw.interfaces import (
 from hadesgw.policy import refusals
 from hadesgw.telemetry.conveyance import Conveyance
 from hadesgw.telemetry.log import Log, Sink
-from hadesgw.telemetry.meters import Meters
+from hadesgw.telemetry.meters import MOST_KINDS, Meters
 from hadesgw.telemetry.witness import Witness
-from tests.wire.door import Caller, Door, Leaf, hold
+from tests.wire.door import Caller, Door, Leaf, get, hold
 
 
 class MetersTests(SynchronousTestCase):
@@ -73,7 +71,7 @@ class MetersTests(SynchronousTestCase):
         self.assertEqual(self.value("hades_codex_request_latency_ms_sum", **route), 500)
         self.assertEqual(self.value("hades_codex_request_latency_ms_bucket", le="250.0", **route), 0)
         self.assertEqual(self.value("hades_codex_request_latency_ms_bucket", le="1000.0", **route), 1)
-        self.assertEqual(self.value("hades_codex_first_byte_ms_count", **route), 0)
+        self.assertIsNone(self.value("hades_codex_first_byte_ms_count", **route))
         self.assertIsNone(self.value("hades_codex_stream_bytes_total", **route))
         self.assertEqual(self.value("hades_codex_in_flight"), 0)
 
@@ -156,27 +154,51 @@ class MetersTests(SynchronousTestCase):
         for expected in (100, 99):
             self.assertEqual(self.value("hades_codex_certificate_expiry_seconds"), expected)
 
-    def test_bounded(self) -> None:
-        """Ten thousand requests for random paths make no more series than ten."""
-        rng = random.Random(1)
-        door = Door(Leaf(lambda request: request.refuse(refusals.NOT_FOUND)))
-        inner = door.site.resource
+    def _count(self, method: bytes = b"POST", status: int = 200, **facts: object) -> None:
+        """One request has ended, with these facts in its record."""
+        door = Door(Leaf(lambda request: b""))
+        door.call().send(get())
+        (request,) = door.asked
+        request.method, request.code = method, status
+        for name, value in facts.items():
+            setattr(request.record, name, value)
+        self.meters.begun()
+        self.meters.finished(request, True, request.record.started)
 
-        def metered(request: Request) -> bytes | int:
-            request.record.route = "/v1"
-            self.meters.begun()
-            request.at_end(lambda done: self.meters.finished(request, done, request.record.started))
-            answer: bytes | int = inner.render(request)
-            return answer
+    def test_methods_and_statuses_are_few(self) -> None:
+        """Those that no route has are one; a status that only a model server could invent is its first digit."""
+        for method, status, counted in (
+            (b"GET", 200, ("GET", "200")),
+            (b"PATCH", 405, ("other", "405")),
+            (b"POST", 418, ("POST", "4xx")),
+            (b"POST", 599, ("POST", "5xx")),
+        ):
+            self._count(route="/v1", method=method, status=status)
+            labels = {"route": "/v1", "method": counted[0], "status": counted[1], "client": "none"}
+            self.assertEqual(self.value("hades_codex_requests_total", **labels), 1, counted)
+        self.assertEqual(self.value("hades_codex_errors_total", code="5xx"), 1)
 
-        door.site.resource = Leaf(metered)
-        before = sum(len(family.samples) for family in self.registry.collect())
-        caller = door.call()
-        for _ in range(2_000):
-            path = b"/%x" % rng.getrandbits(64)
-            caller.send(b"%b %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (rng.choice([b"GET", b"PUT", b"HEAD"]), path))
-        after = sum(len(family.samples) for family in self.registry.collect())
-        self.assertLess(after - before, 60)  # three methods, one error, one refusal, two histograms of 20
+    def test_one_client_of_every_kind(self) -> None:
+        """Beyond a number its further kinds are counted together; another client is not touched by that."""
+        for number in range(MOST_KINDS + 9):
+            self._count(route=f"/{number}", client="alice", status=200 + 200 * (number % 2))
+        self._count(route="/last", client="bob")
+        series = [sample for family in self.registry.collect() for sample in family.samples]
+        counted = [one for one in series if one.name == "hades_codex_requests_total"]
+        self.assertEqual(len([one for one in counted if one.labels["client"] == "alice"]), MOST_KINDS + 2)
+        self.assertEqual(sum(one.value for one in counted), MOST_KINDS + 10)
+        other = {"route": "other", "method": "other", "client": "alice"}
+        self.assertEqual(self.value("hades_codex_requests_total", status="2xx", **other), 5)
+        last = {"route": "/last", "method": "POST", "status": "200", "client": "bob"}
+        self.assertEqual(self.value("hades_codex_requests_total", **last), 1)
+
+    def test_latency_by_the_model_or_by_the_mount(self) -> None:
+        """What the model was asked is timed by its route; all else below a path together."""
+        self._count(mount="/v1", route="/v1/completions", upstream="vllm")
+        self._count(mount="/api/codex", route="/api/codex/start")
+        self._count(mount="/api/codex", route="/api/codex/stop")
+        for route, count in (("/v1/completions", 1), ("/api/codex", 2), ("/api/codex/start", None)):
+            self.assertEqual(self.value("hades_codex_request_latency_ms_count", route=route), count)
 
 
 class WitnessTests(SynchronousTestCase):
