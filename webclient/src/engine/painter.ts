@@ -18,7 +18,8 @@ export class Painter {
   readonly #changed = new Set<Painting>();
   #asked = false;
   #skip = 0;
-  #painted = 0;
+  /** When a frame was painted whose successor has not come; null if there is none. */
+  #painted: number | null = null;
 
   constructor(beforeFrame: (call: () => void) => void, elapsed: () => number) {
     this.#beforeFrame = beforeFrame;
@@ -41,17 +42,22 @@ export class Painter {
   }
 
   #frame(): void {
-    if (this.#skip > 0) {
-      this.#skip -= 1;
-      this.#beforeFrame(() => this.#frame());
+    const now = this.#elapsed();
+    if (this.#painted !== null) {
+      // How long the next frame took to come is what painting this one cost.
+      const cost = now - this.#painted;
+      this.#skip = cost > VERY_SLOW ? 2 : cost > SLOW ? 1 : 0;
+      this.#painted = null;
+    }
+    if (this.#changed.size === 0) {
+      this.#asked = false;
       return;
     }
-    this.#asked = false;
-    const since = this.#elapsed();
-    // The frame before was painted for us: how long it kept this one waiting is what painting costs.
-    const cost = since - this.#painted;
-    this.flush();
-    this.#painted = since;
-    if (cost < 1000) this.#skip = cost > VERY_SLOW ? 2 : cost > SLOW ? 1 : 0;
+    if (this.#skip > 0) this.#skip -= 1;
+    else {
+      this.flush();
+      this.#painted = now;
+    }
+    this.#beforeFrame(() => this.#frame());
   }
 }
