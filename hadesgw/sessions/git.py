@@ -88,7 +88,7 @@ class Git:
         :param limit: bytes of output; the process is ended when it says more.
         :param seconds: that it may take.
         """
-        command = [self._program, "--no-pager", "--literal-pathspecs", *arguments]
+        command = [self._program, "--no-pager", *arguments]
         whole = {**_ENVIRONMENT, **_config_environment({**_HARMLESS, **config}), **environment}
 
         def start() -> Deferred[Finished]:
@@ -152,7 +152,9 @@ def _exit_status(reason: Failure) -> int:
 
 
 _ENVIRONMENT: Mapping[str, str] = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "PATH": "/nonexistent",  # git finds no program to start: not itself either, for a look into a repository within
+    "GIT_EXEC_PATH": "/nonexistent",
+    "GIT_LITERAL_PATHSPECS": "1",
     "HOME": "/nonexistent",
     "LC_ALL": "C.UTF-8",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -300,6 +302,31 @@ def _within(current: Path, folder: Path, names: Sequence[str]) -> bool:
     return current.relative_to(folder).parts[0] in names
 
 
+# -- Repositories within -----------------------------------------------------------------------------------------------
+
+INDEX_BYTES = 64 << 20
+"""Of a list of all files that git knows."""
+_MOST_LINKS = 500
+MAGIC = {"GIT_LITERAL_PATHSPECS": "0"}
+"""The environment in which :func:`addition` means what it says."""
+
+
+def addition(index: Finished) -> list[str]:
+    """The command that adds everything but repositories within the workspace: to see whether they are changed, git
+    would run itself in them, by their own configuration.
+
+    :param index: what `ls-files --stage -z` has said.
+    :raises SessionRefused: if that is too much.
+    """
+    if index.status != 0:
+        raise SessionRefused(Reason.GIT, "there are more files than the gateway's git looks at")
+    records = index.output.decode("utf-8", "surrogateescape").split("\0")
+    links = [record.partition("\t")[2] for record in records if record.startswith("160000 ")]
+    if len(links) > _MOST_LINKS:
+        raise SessionRefused(Reason.GIT, "there are more repositories within than the gateway's git can leave out")
+    return ["add", "--all", "--", ".", *(f":(exclude,top,literal){link}" for link in links)]
+
+
 # -- A workspace's repository ------------------------------------------------------------------------------------------
 
 _BRANCH = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock(?:/|\Z)|\.(?:/|\Z)))[A-Za-z0-9_][A-Za-z0-9._/-]{0,99}(?<!/)")
@@ -372,7 +399,8 @@ class Repository:
         text = message.strip()
         if not text or "\0" in text:
             raise SessionRefused(Reason.BAD_REQUEST, "a commit needs a message")
-        await self._checked("add", "--all", "--", ".")
+        index = await self._run("ls-files", "--stage", "-z", limit=INDEX_BYTES)
+        await self._checked(*addition(index), environment=MAGIC)
         if (await self._run("diff-index", "--cached", "--quiet", "HEAD", "--")).status == 0:
             raise SessionRefused(Reason.GIT, "there is nothing to commit")
         await self._checked(
@@ -383,17 +411,23 @@ class Repository:
 
     # -- Running -------------------------------------------------------------------------------------------------------
 
-    async def _checked(self, *arguments: str, stdin: bytes = b"") -> Finished:
+    async def _checked(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] = {}) -> Finished:
         """A run that went well, or whose output was longer than anybody reads.
 
         :raises SessionRefused: for any other.
         """
-        done = await self._run(*arguments, stdin=stdin)
+        done = await self._run(*arguments, stdin=stdin, environment=environment)
         if done.status != 0 and not done.truncated:
             raise SessionRefused(Reason.GIT, complaint(arguments[0], done))
         return done
 
-    async def _run(self, *arguments: str, stdin: bytes = b"") -> Finished:
+    async def _run(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        limit: int = _STATUS_BYTES,
+        environment: Mapping[str, str] = {},
+    ) -> Finished:
         await self._in_thread(lambda: require_plain_repository(self._root))
         keys = await self._git.run(
             ["config", "--file", str(self._root / ".git" / "config"), "--null", "--name-only", "--list"],
@@ -409,9 +443,9 @@ class Repository:
         return await self._git.run(
             arguments,
             folder=self._root,
-            environment={**self._place(), **_author(names)},
+            environment={**self._place(), **_author(names), **environment},
             config={"safe.directory": str(self._root), **_overrides(names)},
-            limit=_STATUS_BYTES,
+            limit=limit,
             seconds=self._seconds,
             stdin=stdin,
         )

@@ -10,14 +10,14 @@ import os
 import shutil
 import stat
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from hadesgw.sessions.git import Finished, Git, complaint, require_plain_repository
+from hadesgw.sessions.git import INDEX_BYTES, MAGIC, Finished, Git, addition, complaint, require_plain_repository
 from hadesgw.sessions.refusals import Reason, SessionRefused
 from hadesgw.sessions.views import Patch, Reverted
 
@@ -98,13 +98,17 @@ class Snapshots:
         :raises SessionRefused: if it cannot be taken, or takes too long.
         """
         await self._in_thread(self._prepare)
-        done = await self._run(*_ADD, limit=_PATCH_BYTES)
+        done = await self._add()
         if done.status > 0:  # what was borrowed may be of no use here, such as an index of another format
             await self._in_thread(self._give_back)
-            done = await self._run(*_ADD, limit=_PATCH_BYTES)
+            done = await self._add()
         if done.status != 0:
             raise SessionRefused(Reason.GIT, complaint("add", done))
         return (await self._checked("write-tree")).output.decode("ascii").strip()
+
+    async def _add(self) -> Finished:
+        index = await self._run("ls-files", "--stage", "-z", limit=INDEX_BYTES)
+        return index if index.status > 0 else await self._run(*addition(index), limit=_PATCH_BYTES, environment=MAGIC)
 
     # -- Looking at them -----------------------------------------------------------------------------------------------
 
@@ -208,11 +212,13 @@ class Snapshots:
             raise SessionRefused(Reason.GIT, complaint(arguments[0], done))
         return done
 
-    async def _run(self, *arguments: str, limit: int, stdin: bytes = b"") -> Finished:
+    async def _run(
+        self, *arguments: str, limit: int, stdin: bytes = b"", environment: Mapping[str, str] = {}
+    ) -> Finished:
         return await self._git.run(
             arguments,
             folder=self._root,
-            environment={"GIT_DIR": str(self._shadow), "GIT_WORK_TREE": str(self._root)},
+            environment={"GIT_DIR": str(self._shadow), "GIT_WORK_TREE": str(self._root), **environment},
             config={"safe.directory": "*"},
             limit=limit,
             seconds=self._seconds,
@@ -224,7 +230,6 @@ class Snapshots:
         shutil.rmtree(self._shadow, ignore_errors=True)
 
 
-_ADD = ("add", "--all", "--", ".")
 _DIFF = ("-r", "-p", "--no-ext-diff", "--no-textconv", "--full-index", "--no-color", "--no-renames")
 
 
