@@ -47,7 +47,12 @@ class WebSocket:
     """
 
     def __init__(
-        self, port: int, path: str, headers: Mapping[str, str] = {}, protocols: Sequence[str] = (), seconds: float = 30.0
+        self,
+        port: int,
+        path: str,
+        headers: Mapping[str, str] = {},
+        protocols: Sequence[str] = (),
+        seconds: float = 30.0,
     ) -> None:
         self._connection = WSConnection(ConnectionType.CLIENT)
         self._events: list[Event] = []
