@@ -26,7 +26,7 @@ PROGRAM = shutil.which("git")
 class RepositoryTestCase(TestCase):
     """A folder for each test, with a repository in it if the test makes one."""
 
-    timeout = 60
+    timeout = 180  # a loaded machine takes its time
     git_seconds = 20.0
 
     def setUp(self) -> None:

@@ -213,13 +213,11 @@ class PlaceTests(TrapTestCase):
     """Everything in a repository that leads elsewhere."""
 
     async def see_refused(self) -> None:
-        """Git is not used, said in a line without the machine's paths; turns can be taken back all the same."""
+        """Git is not used, said in a line without the machine's paths."""
         refused = await self.refused(self.desk.status())
         self.assertIs(refused.reason, Reason.GIT)
         self.assertNotIn(str(self.base), refused.text)
-        for asked in (self.desk.commit("x"), self.desk.log(1), self.desk.branches(), self.desk.branch("x")):
-            self.assertIs((await self.refused(asked)).reason, Reason.GIT)
-        await self.use_everything()
+        self.assertIs((await self.refused(self.desk.commit("x"))).reason, Reason.GIT)
         self.see_no_harm()
 
     def move_git(self) -> Path:
@@ -236,6 +234,8 @@ class PlaceTests(TrapTestCase):
         (self.root / ".git").unlink()
         (self.root / ".git").write_text(f"gitdir: {target}\n")
         await self.see_refused()
+        await self.use_everything()
+        self.see_no_harm()
         self.assertEqual(self.run_git("--git-dir", str(target), "log", "--format=%s"), "Begin\n")
 
     async def test_a_linked_worktree(self) -> None:
