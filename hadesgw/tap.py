@@ -402,7 +402,7 @@ def _make_gateway(
     )
     site = make_site(build_tree(parts), observer=Witness(meters, log, parts.conveyance))
     if config.metrics.listen:
-        meters_only = PathTable({b"/metrics": Metrics(registry)})
+        meters_only = PathTable({b"/metrics": Metrics(registry, parts.probes)})
         side = make_site(meters_only, observer=SideWitness(meters, log, parts.conveyance))
         place = make_listener(config.metrics.listen, reactor, None, anonymous=False)
         Scraping(side, place, log).setServiceParent(services)

@@ -89,6 +89,7 @@ class Parts:
         kinds = [parse_listener(entry).kind for entry in config.server.listen]
         broken = zero_propagation(kinds, bool(config.clients.anonymous), config.tree)
         self.conveyance = Conveyance(broken, meters, log)
+        self.probes = [Probe(upstream, clock, meters) for upstream in upstreams]
         self.origins = Origins(config.cors.origins)
         self.penalties = Penalties(clock, log)
         self.seats = Seats(config.websocket.per_client)
@@ -189,8 +190,7 @@ def _vocabulary(config: Config) -> Vocabulary:
 
 
 def _readiness(parts: Parts, path: str) -> IResource:
-    probes = [Probe(upstream, parts.clock, parts.meters) for upstream in parts.upstreams]
-    return Readiness(probes, parts.conveyance)
+    return Readiness(parts.probes, parts.conveyance)
 
 
 def _codex(parts: Parts, path: str) -> IResource:
@@ -247,7 +247,7 @@ LAYERS: Mapping[str, Callable[[Parts, str, IResource], IResource]] = {
 }
 LEAVES: Mapping[str, Callable[[Parts, str], IResource]] = {
     "proxy": _proxy,
-    "metrics": lambda parts, path: Metrics(parts.registry),
+    "metrics": lambda parts, path: Metrics(parts.registry, parts.probes),
     "health": lambda parts, path: Health(),
     "readiness": _readiness,
     "ticket": lambda parts, path: TicketOffice(parts.tickets, parts.clock),

@@ -7,9 +7,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 from twisted.trial.unittest import SynchronousTestCase
 
+from hadesgw.resources.health import FRESH_SECONDS, Probe
 from hadesgw.resources.metrics import Metrics
+from hadesgw.telemetry.meters import Meters
+from tests.http.model_server import ModelServer, make_agent
 from tests.wire.answers import Answer
-from tests.wire.door import Door
+from tests.wire.door import Door, get
 
 
 class MetricsTests(SynchronousTestCase):
@@ -18,7 +21,7 @@ class MetricsTests(SynchronousTestCase):
     def _scrape(self, accept: bytes, method: bytes = b"GET") -> Answer:
         registry = CollectorRegistry()
         Counter("sheep", "Counted.", registry=registry).inc(3)
-        caller = Door(Metrics(registry)).call()
+        caller = Door(Metrics(registry, ())).call()
         caller.send(b"%b /metrics HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (method, accept))
         return caller.answer(method)
 
@@ -35,6 +38,22 @@ class MetricsTests(SynchronousTestCase):
         self.assertTrue(answer.one(b"content-type").startswith(b"application/openmetrics-text"))
         self.assertTrue(answer.body.endswith(b"# EOF\n"))
         self.assertEqual([family.name for family in read_openmetrics(answer.body.decode())], ["sheep"])
+
+    def test_each_scrape_asks_for_health(self) -> None:
+        """The page does not wait for it: the next one shows what was found."""
+        registry = CollectorRegistry()
+        meters = Meters(registry)
+        door = Door()
+        server = ModelServer(door.reactor)
+        probe = Probe(make_agent(door.reactor, server), door.reactor, meters)
+        door.site.resource = Metrics(registry, [probe])
+        for told, shown in ((b"200 OK", None), (b"500 Oh", b"1.0"), (b"200 OK", b"0.0")):
+            page = door.call().send(get(b"/metrics")).answer().body
+            self.assertEqual(b"hades_codex_upstream_up{" in page, shown is not None)
+            if shown is not None:
+                self.assertIn(b'hades_codex_upstream_up{upstream="model"} ' + shown, page)
+            server.say(b"HTTP/1.1 %b\r\ncontent-length: 0\r\n\r\n" % told)
+            door.reactor.advance(FRESH_SECONDS)
 
     def test_methods(self) -> None:
         """HEAD answers without a body; POST is not allowed."""
