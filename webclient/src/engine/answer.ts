@@ -19,6 +19,7 @@ import type { Words } from "./failures";
 import type { ServerEvent } from "./frames";
 import { JsonProgress, parsed } from "./json";
 import { MemoryWatch, type MemoryWord, memoryOperation } from "./memory";
+import { diffsIn, PLAN_TOOL, planIn } from "./work";
 import { fits } from "./tools";
 
 /** Reads one protocol into an `Answer`. */
@@ -199,6 +200,8 @@ export class Answer {
     const item = this.list.values[call.index] as ToolCall;
     const whole = state === "done" && item.verdict.kind !== "prefix" ? state : "broken";
     this.list.patch<ToolCall>(call.index, { state: whole, flags: this.#flags(call, item) });
+    const plan = item.name === PLAN_TOOL ? planIn(item.arguments) : null;
+    if (plan) this.list.add({ ...this.#base(), kind: "plan", ...plan });
   }
 
   /** An event of memory's manager that came by itself, or was found in a text. */
@@ -293,9 +296,11 @@ export class Answer {
     const index = slot.message;
     if (index === null) return;
     this.list.patch<AgentMessage>(index, { state });
-    const source = this.list.values[index]!.id;
-    for (const word of this.#watches.get(index)?.end() ?? []) this.memory(word, source);
     slot.message = null;
+    const message = this.list.values[index] as AgentMessage;
+    for (const word of this.#watches.get(index)?.end() ?? []) this.memory(word, message.id);
+    const from = message.seams.at(-1) ?? 0;
+    for (const diff of diffsIn(message.text.slice(from))) this.list.add({ ...this.#base(), kind: "diff", diff, source: message.id });
   }
 
   #openCall(key: string, slot: string, choice: number): OpenCall {

@@ -272,6 +272,21 @@ describe("refusals", () => {
     expect(turn().attempts.value.map((view) => view.attempt.value.retries !== null)).toEqual([false, true, true]);
   });
 
+  it("names the attempt that a retry repeats, in the turn and in a sibling", async () => {
+    (await ask("Hello")).head().delta({ content: "First" }, "stop").done();
+    await settle();
+    const first = turn().attempts.value[0]!.id;
+    thread().retry(turn().id);
+    await settle();
+    expect(turn().attempts.value[0]!.attempt.value.retries).toBe(first);
+    page.gateway.last.lose();
+    await settle();
+    thread().retry(turn().id);
+    await settle();
+    expect(turn().attempts.value.map((view) => view.attempt.value.retries)).toEqual([first, turn().attempts.value[0]!.id]);
+    page.gateway.last.lose();
+  });
+
   it("gives up a countdown that is cancelled, and stops after five tries", async () => {
     engine.settings.change({ autoRetry: true });
     (await ask("Hello")).json_answer(429, {}, { "retry-after": "1" });
@@ -325,6 +340,21 @@ describe("siblings", () => {
     expect(thread().turns.value.map((one) => said(one))).toEqual(["I"]);
     thread().show(first);
     expect(thread().turns.value.map((one) => one.id)).toEqual([first, second]);
+  });
+});
+
+describe("going on at the length limit", () => {
+  it("keeps the text and the count if that fails", async () => {
+    (await ask("Hello")).head().delta({ content: "Long" }, "length").done();
+    await settle();
+    expect(turn().state.value).toEqual({ kind: "done", finish: "length" });
+    expect(thread().canProceed(turn().id)).toBe(true);
+    thread().proceed(turn().id);
+    await settle();
+    page.gateway.last.json_answer(503, {});
+    await settle();
+    expect(turn().state.value).toMatchObject({ kind: "cut", received: { deltas: 1, characters: 4 }, failure: { kind: "server" } });
+    expect(thread().canProceed(turn().id)).toBe(true);
   });
 });
 
@@ -456,6 +486,23 @@ describe("keeping", () => {
     engine = await open(stage(page));
     expect(said()).toBe("Once upon 😀 a time");
     expect(turn().state.value.kind).toBe("done");
+  });
+
+  it("loses nothing to what it left behind if it stays after all", async () => {
+    const request = await ask("Tell");
+    request.head().delta({ content: "Once " });
+    await settle();
+    page.tell("left");
+    page.tell("shown");
+    request.delta({ content: "upon" });
+    await settle();
+    page.tell("hidden");
+    await settle();
+    request.delta({ content: " a time" });
+    await settle();
+    page.tell("left");
+    engine = await open(stage(page));
+    expect(said()).toBe("Once upon a time");
   });
 
   it("finds, renames, archives and removes sessions", async () => {

@@ -58,8 +58,12 @@ export function startEngine(surroundings: Surroundings): Engine {
   const unwatch = surroundings.watch((what) => {
     // A hidden page paints nothing by itself: what came by then is to be seen when it is shown.
     if (what === "hidden" || what === "shown") painter.flush();
-    if (what === "hidden" || what === "left") sessions.leave();
-    if (what !== "hidden" && what !== "left") connection.stir();
+    if (what === "hidden") sessions.hide();
+    else if (what === "left") sessions.leave();
+    else {
+      if (what === "shown") sessions.stay();
+      connection.stir();
+    }
   });
   // Another key or another address: another answer to who we are.
   const unfollow = connection.follow(key.place, key.since, connection.gateway);

@@ -298,6 +298,14 @@ function itemIn(item: Place): Item | null {
     }
     case "raw":
       return { ...base, kind, name: item.in("name").name(), data: item.in("data").text() };
+    case "diff":
+      return { ...base, kind, diff: item.in("diff").text(), source: item.in("source").or((id) => id.name()) };
+    case "plan": {
+      const steps = item.in("steps").list((step) => {
+        return { step: step.in("step").text(), status: step.in("status").among("pending", "inProgress", "completed") };
+      }, 1_000);
+      return { ...base, kind, explanation: item.in("explanation").text(), steps };
+    }
     default:
       return null;
   }

@@ -11,7 +11,7 @@ import { Painter, type Painting } from "./painter";
 import type { RecordedAttempt, RecordedSession } from "./records";
 import { Run } from "./run";
 import type { Surroundings } from "./surroundings";
-import { partialMessage } from "./threads";
+import { partialMessage, receivedBefore } from "./threads";
 import { checkTools } from "./tools";
 import { TurnStore } from "./turns";
 
@@ -200,6 +200,7 @@ export class RecordReplay implements Replay {
       },
       null,
     );
+    const earlier = turn.attempts.value.at(-1);
     turn.addAttempt(attempt);
     const body = fieldsOf(parsed(request.body));
     const partial = continues === null ? null : partialMessage(turn.list.values);
@@ -210,7 +211,7 @@ export class RecordReplay implements Replay {
       ids,
       hadKey: headerIn(request.headers, "authorization") !== null,
       bodyLimit: null,
-      before: partial && { deltas: 0, characters: partial.text.length, tokens: null },
+      before: partial && receivedBefore(turn.now, turn.list.values, earlier),
       online: () => true,
       now: () => clock.now(),
       changed: () => [turn, attempt].forEach(painting),
@@ -247,7 +248,7 @@ export class RecordReplay implements Replay {
     this.#painter.request(store);
   }
 
-  /** What was seen when it came and cannot be seen in masked bytes: marks of calls, and events of memory in texts. */
+  /** What was seen when it came and cannot be seen in masked bytes: marks of calls, and what texts had in them. */
   #restore(turn: Turn, store: TurnStore, recorded: RecordedAttempt): void {
     const written = callsOf(turn.items, recorded.id);
     callsOf(store.list.values, recorded.id).forEach((call, index) => {
@@ -255,9 +256,11 @@ export class RecordReplay implements Replay {
       if (flags) store.list.patch<ToolCall>(store.list.values.indexOf(call), { flags });
     });
     if (!this.redacted) return;
-    const there = store.list.values.filter((item) => item.kind === "memory" && item.attempt === recorded.id).length;
-    const events = turn.items.filter((item) => item.kind === "memory" && item.attempt === recorded.id);
-    for (const event of events.slice(there)) store.list.add(event);
+    for (const kind of ["memory", "plan", "diff"] as const) {
+      const isOne = (item: Item): boolean => item.kind === kind && item.attempt === recorded.id;
+      const there = store.list.values.filter(isOne).length;
+      for (const item of turn.items.filter(isOne).slice(there)) store.list.add(item);
+    }
   }
 }
 

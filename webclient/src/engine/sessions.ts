@@ -227,6 +227,17 @@ export class KeptSessions implements Sessions {
 
   // ------------------------------------------------------------------------------------------------------ leaving
 
+  /** The page is hidden, and may be thrown away without a word. */
+  hide(): void {
+    this.#flushDrafts();
+    for (const thread of this.#open.values()) thread.keepNow();
+  }
+
+  /** The page stays after all: what it left behind it can keep itself. */
+  stay(): void {
+    takeUp(this.#around.surroundings.tab);
+  }
+
   /** The page may be gone the next moment. */
   leave(): void {
     this.#flushDrafts();

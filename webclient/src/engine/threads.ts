@@ -86,10 +86,7 @@ export class ThreadStore implements ThreadView {
     this.#around = around;
     this.#thread = signal(thread);
     this.draft = signal(around.drafts.read(thread.id));
-    this.usage = computed(() => {
-      const attempts = this.#turns.value.flatMap((turn) => turn.attempts.value);
-      return attempts.findLast((attempt) => attempt.attempt.value.usage)?.attempt.value.usage ?? null;
-    });
+    this.usage = computed(() => lastUsage(this.#turns.value));
     this.#emptyBytes = computed(() => this.#measureEmpty());
     let first = true;
     this.#endDraft = effect(() => {
@@ -161,6 +158,11 @@ export class ThreadStore implements ThreadView {
     return { ...running.rows, ...(row ? { chunks: [row] } : {}) };
   }
 
+  /** Puts on the shelf what is new of a running answer. */
+  keepNow(): void {
+    if (this.#running) this.#keep({ chunks: this.#running.run.chunks.take() });
+  }
+
   /** Stops timers and exchanges; what came in by now is kept. */
   close(): void {
     this.stop();
@@ -180,14 +182,16 @@ export class ThreadStore implements ThreadView {
     // What is said in the last turn counts from its end on; while it is written nobody can send.
     void turns.at(-1)?.state.value;
     void turns.at(-1)?.items.value;
-    const asked = this.#asked([...turns.map((turn) => turn.snapshot()), this.#newTurn("", null, null, [])], false);
+    const empty: Item = { kind: "userMessage", id: "", attempt: null, created: 0, text: "" };
+    const next = { items: [empty], state: { kind: "connecting", since: 0 } } as const;
+    const asked = this.#asked([...turns.map((turn) => turn.snapshot()), next], false);
     return utf8Length(JSON.stringify(requestBody(asked)));
   }
 
   send(prompt: string): void {
     if (this.#busy.value || prompt.trim() === "") return;
     this.draft.value = "";
-    this.#begin(prompt, this.#turns.value.at(-1)?.id ?? null, null, []);
+    this.#begin(this.#newTurn(prompt, this.#turns.value.at(-1)?.id ?? null, null), null);
   }
 
   stop(): void {
@@ -208,7 +212,7 @@ export class ThreadStore implements ThreadView {
   edit(id: string, prompt: string): void {
     const turn = this.#all.get(id);
     if (!turn || this.#busy.value || prompt.trim() === "") return;
-    this.#begin(prompt, turn.parent, turn.id, []);
+    this.#begin(this.#newTurn(prompt, turn.parent, turn.id), null);
   }
 
   canProceed(id: string): boolean {
@@ -226,7 +230,7 @@ export class ThreadStore implements ThreadView {
   }
 
   show(id: string): void {
-    if (!this.#all.has(id) || this.#busy.value) return;
+    if (!this.#all.has(id)) return;
     this.#change({ tip: this.#newestBelow(id) });
     this.#showBranch();
     this.#keep({ threads: [this.#thread.value] });
@@ -288,7 +292,7 @@ export class ThreadStore implements ThreadView {
 
   // ---------------------------------------------------------------------------------------------------- the tree
 
-  #newTurn(prompt: string, parent: string | null, instead: string | null, items: readonly Item[]): Turn {
+  #newTurn(prompt: string, parent: string | null, instead: string | null, taken: readonly Item[] = [], attempts: readonly string[] = []): Turn {
     const { surroundings } = this.#around;
     // Siblings are ordered by it, so that no two may have the same.
     const created = Math.max(this.#now(), ...[...this.#all.values()].map((turn) => turn.created + 1).slice(-1));
@@ -301,24 +305,24 @@ export class ThreadStore implements ThreadView {
       created,
       model: this.#model,
       state: { kind: "connecting", since: created },
-      items: [message, ...items],
-      attempts: [],
+      items: [message, ...taken],
+      attempts: [...attempts],
       usage: null,
     };
   }
 
-  #begin(prompt: string, parent: string | null, instead: string | null, taken: readonly Item[], attempts: readonly string[] = []): void {
-    const turn = this.#take({ ...this.#newTurn(prompt, parent, instead, taken), attempts: [...attempts] });
-    if (taken.length === 0) this.#findMemory(turn, prompt, turn.list.values[0]!.id);
+  #begin(row: Turn, retries: string | null): void {
+    const turn = this.#take(row);
+    if (row.items.length === 1) this.#findMemory(turn, turn.prompt, row.items[0]!.id);
     this.#relate();
     const thread = this.#thread.value;
     this.#change({
       tip: turn.id,
       turns: this.#all.size,
-      ...(thread.named || thread.title ? {} : { title: titleOf(prompt) }),
+      ...(thread.named || thread.title ? {} : { title: titleOf(turn.prompt) }),
     });
     this.#showBranch();
-    this.#run(turn, { retries: instead && taken.length > 0 ? (attempts.at(-1) ?? null) : null, continues: null });
+    this.#run(turn, { retries, continues: null });
   }
 
   /** Asks anew: in the turn itself if the last attempt brought nothing, else in a sibling. */
@@ -335,7 +339,7 @@ export class ThreadStore implements ThreadView {
     const earlier = whole ? [] : turn.list.values.filter((item) => item.attempt !== null && !chain.has(item.attempt));
     const taken = earlier.map((item) => ({ ...item, id: this.#around.surroundings.uuid() }));
     const attempts = turn.attempts.value.map(({ id }) => id).filter((id) => earlier.some((item) => item.attempt === id));
-    this.#begin(turn.prompt, turn.parent, turn.id, taken, attempts);
+    this.#begin(this.#newTurn(turn.prompt, turn.parent, turn.id, taken, attempts), last?.id ?? null);
   }
 
   /** An attempt and those whose answer it goes on with. */
@@ -456,10 +460,11 @@ export class ThreadStore implements ThreadView {
       ids: attempt.now.request.headers.filter(([name]) => names.has(name)),
       hadKey: authorization() !== null,
       bodyLimit: bodyLimit(pathOf(attempt.now.protocol)),
-      before: goesOn ? receivedIn(before ?? turn.now, turn.list.values) : null,
+      before: goesOn ? receivedBefore(before ?? turn.now, turn.list.values, this.#attempts.get(attempt.now.continues!)) : null,
       online: () => surroundings.online(),
       now: () => this.#now(),
       changed: () => {
+        this.#listState();
         this.#around.painter.request(turn);
         this.#around.painter.request(attempt);
       },
@@ -591,11 +596,24 @@ export function partialMessage(items: readonly Item[]): AgentMessage | null {
   return last?.kind === "agentMessage" ? last : null;
 }
 
+/** What was said last about it; only the turns that have to be asked are listened to. */
+function lastUsage(turns: readonly TurnStore[]): Usage | null {
+  for (const turn of turns.toReversed()) {
+    for (const attempt of turn.attempts.value.toReversed()) {
+      const { usage } = attempt.attempt.value;
+      if (usage) return usage;
+    }
+  }
+  return null;
+}
+
 const utf8Length = (text: string): number => new TextEncoder().encode(text).length;
 
-function receivedIn(state: TurnState, items: readonly Item[]): Received {
+/** How much was there before it is gone on with. */
+export function receivedBefore(state: TurnState, items: readonly Item[], attempt: AttemptStore | undefined): Received {
   if (state.kind === "cut" || state.kind === "stopped") return state.received;
-  return { deltas: 0, characters: partialMessage(items)?.text.length ?? 0, tokens: null };
+  const characters = partialMessage(items)?.text.length ?? 0;
+  return { deltas: attempt?.now.timings.deltas ?? 0, characters, tokens: attempt?.now.usage?.completion ?? null };
 }
 
 export function titleOf(prompt: string): string {

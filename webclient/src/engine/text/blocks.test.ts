@@ -95,6 +95,13 @@ describe("BlockReader", () => {
     ]);
   });
 
+  it("goes on after its end as if it had not been there", () => {
+    const reader = new BlockReader();
+    reader.read("```\na", true);
+    expect(reader.read("```\na\nb", false).map((block) => block.node)).toEqual([{ kind: "code", language: "", text: "a\nb", open: true }]);
+    expect(reader.read("```\na\nb\n```\nc", true).map((block) => block.node)).toEqual(nodes("```\na\nb\n```\nc"));
+  });
+
   it("costs what a piece costs: 50,000 pieces of a long code block and of a paragraph without end", () => {
     for (const piece of ["some = code\n", "word "]) {
       const reader = new BlockReader();

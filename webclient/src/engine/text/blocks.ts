@@ -99,7 +99,8 @@ export class BlockReader {
 
   /** The blocks of `text`, which begins with what was read before. `done`: it is whole. The same block is the same object. */
   read(text: string, done: boolean): readonly Block[] {
-    if (text.length < this.#read) this.#startAnew();
+    // What goes on after its end was settled too early.
+    if (text.length < this.#read || (this.#done && (text.length > this.#read || !done))) this.#startAnew();
     let piece = text.slice(this.#read);
     if (piece === "" && done === this.#done) return this.#blocks();
     // A CR at the end may be half of a line's end.
