@@ -76,7 +76,7 @@ export const test = base.extend<PerTest, PerWorker>({
 
 /** Every finding of axe on the page as it is now, as lines; all rules of WCAG 2.0 to 2.2 A and AA, and best practice. */
 export async function axe(page: Page): Promise<string[]> {
-  await page.evaluate(axe_source);
+  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(axe_source);
   return page.evaluate(async () => {
     const { axe } = window as unknown as { axe: typeof import("axe-core") };
     const found = await axe.run(document, {
