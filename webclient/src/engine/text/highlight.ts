@@ -6,7 +6,6 @@ import ini from "highlight.js/lib/languages/ini";
 import javascript from "highlight.js/lib/languages/javascript";
 import json from "highlight.js/lib/languages/json";
 import python from "highlight.js/lib/languages/python";
-import rust from "highlight.js/lib/languages/rust";
 import typescript from "highlight.js/lib/languages/typescript";
 import xml from "highlight.js/lib/languages/xml";
 import yaml from "highlight.js/lib/languages/yaml";
@@ -16,7 +15,7 @@ import type { Highlighted } from "./trees";
 /** Longer code stays plain. */
 const LONGEST = 50_000;
 
-const known = createLowlight({ bash, diff, ini, javascript, json, python, rust, typescript, xml, yaml });
+const known = createLowlight({ bash, diff, ini, javascript, json, python, typescript, xml, yaml });
 known.registerAlias({ bash: ["console", "shell", "shellsession"], python: ["py3", "pycon"], json: ["jsonl", "jsonc"] });
 
 type Nodes = ReturnType<typeof known.highlight>["children"];
