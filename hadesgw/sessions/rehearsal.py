@@ -356,13 +356,15 @@ def _commands(words: Sequence[str]) -> list[tuple[str, list[str]]]:
     """The simple commands of a line, each with what joins it to the one before; redirections are left out."""
     found: list[tuple[str, list[str]]] = [("", [])]
     redirected = False
-    for word in words:
+    for word, following in zip(words, [*words[1:], ""], strict=True):
         if word in (";", "||", "&&", "|"):
             found.append((word, []))
-        elif redirected or set(word) <= set("<>&") or (word == "2" and found[-1][1]):
-            redirected = set(word) <= set("<>&")
-        else:
+        elif set(word) <= set("<>&"):
+            redirected = True  # what comes next is a place
+        elif not redirected and not (word.isdigit() and following.startswith((">", "<"))):
             found[-1][1].append(word)
+        else:
+            redirected = False
     return [(joint, command) for joint, command in found if command]
 
 
