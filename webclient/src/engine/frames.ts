@@ -7,10 +7,10 @@ import type { Frame } from "../model";
 const LF = 0x0a;
 const CR = 0x0d;
 
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
 /** Bytes as text; nothing is taken away from them, and what is no UTF-8 becomes U+FFFD. */
-export function textOf(bytes: Uint8Array): string {
-  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
-}
+export const textOf = (bytes: Uint8Array): string => decoder.decode(bytes);
 
 /** Chunks with their times of arrival, readable as one. */
 export class ByteLog {
@@ -123,9 +123,10 @@ export class FrameReader {
   #endFrame(end: number, atMs: number): void {
     let text = textOf(this.log.slice(this.#start, end));
     if (this.frames.length === 0 && text.startsWith("\uFEFF")) text = text.slice(1);
-    this.#found = null;
     // The parser would wait for what follows a CR at the end; in here nothing follows.
-    this.#parser.feed(text.replace(/\r\n|\r/g, "\n"));
+    if (text.includes("\r")) text = text.replace(/\r\n?/g, "\n");
+    this.#found = null;
+    this.#parser.feed(text);
     const found = this.#found as ServerEvent | null;
     const frame: Frame = {
       index: this.frames.length,
