@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from twisted.trial.unittest import SynchronousTestCase
@@ -72,7 +73,7 @@ class OperationsPageTests(SynchronousTestCase):
         documented = {names(row[0])[0]: row[1] for row in table("Metric")}
         self.assertEqual(sorted(documented), sorted(known))
         for collector in set(registry._collector_to_names):
-            labels: Iterable[str] = getattr(collector, "_labelnames", None) or getattr(collector, "_labels", ())
+            labels: Any = getattr(collector, "_labelnames", None) or getattr(collector, "_labels", ())
             for family in collector.collect():
                 name = family.name + "_total" * (family.type == "counter")
                 self.assertEqual(documented[name], ", ".join(labels), name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,7 +29,10 @@ MOST_BATCHES = 64
 MOST_LINES = 4096
 """Lines gathered for one batch; more are dropped."""
 _STOP_SECONDS = 2.0
-_ENCODE = msgspec.json.Encoder().encode
+_ENCODE = msgspec.json.Encoder(enc_hook=repr).encode
+_UNSAFE = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+"""Characters that JSON allows as they are: U+007F to U+009F, which a terminal may obey, and those that half the world's
+line readers take for line ends: U+0085, U+2028 and U+2029."""
 _LEVELS = {name: rank for rank, name in enumerate(("debug", "info", "warn", "error", "critical"))}
 
 
@@ -47,6 +51,7 @@ class Sink:
         self._timer: IDelayedCall | None = None
         self._thread: threading.Thread | None = None
         self._lost = 0  # lines the thread could not write; read and reset by the reactor's thread
+        self._torn = False  # whether the last write ended inside a line: what follows begins on a new one
 
     def on_drop(self, dropped: Callable[[int], None]) -> None:
         """Call `dropped`, in the reactor's thread, with the number of lines whenever some were."""
@@ -102,12 +107,15 @@ class Sink:
                 self._lost += len(batch)
 
     def _emit(self, data: bytes) -> bool:
-        view = memoryview(data)
+        view = memoryview(b"\n" + data if self._torn else data)
+        whole = len(view)
         try:
             while view:
                 view = view[os.write(self._descriptor, view) :]
         except OSError:
+            self._torn = self._torn or len(view) < whole
             return False
+        self._torn = False
         return True
 
 
@@ -119,25 +127,25 @@ class RequestLine(msgspec.Struct):
     event: str
     request_id: str
     conveyance_session_id: str
-    response_id: str | None
-    client: str | None
-    method: str
-    route: str | None
-    status: int
-    code: str | None
-    model: str | None
-    stream: bool
-    duration_ms: float
-    first_byte_ms: float | None
-    bytes_in: int
-    bytes_out: int
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    tokens_from: str | None
-    tool_calls: int
-    memory_events: int
-    upstream: str | None
-    reason: str | None
+    response_id: str | None = None
+    client: str | None = None
+    method: str | None = None
+    route: str | None = None
+    status: int = 0
+    code: str | None = None
+    model: str | None = None
+    stream: bool = False
+    duration_ms: float | None = None
+    first_byte_ms: float | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    tokens_from: str | None = None
+    tool_calls: int = 0
+    memory_events: int = 0
+    upstream: str | None = None
+    reason: str | None = None
 
 
 @implementer(ILogObserver, IRequestLog)
@@ -205,18 +213,20 @@ class Log:
         self.sink.write(self._render(line))
 
     def refused_early(self, refusal: Refusal, request_id: bytes, session_id: bytes) -> None:
-        """Write the line of a request that was refused before it reached a resource."""
-        self._write(
-            "info",
-            "request",
-            {
-                "request_id": request_id.decode("ascii"),
-                "conveyance_session_id": session_id.decode("ascii"),
-                "status": refusal.status,
-                "code": refusal.code,
-                "reason": refusal.reason,
-            },
+        """Write the line of a request that was refused before it reached a resource: nothing more is known of it."""
+        if _LEVELS["info"] < self._lowest:
+            return
+        line = RequestLine(
+            ts=self._now(),
+            level="info",
+            event="request",
+            request_id=request_id.decode("ascii"),
+            conveyance_session_id=session_id.decode("ascii"),
+            status=refusal.status,
+            code=refusal.code,
+            reason=refusal.reason,
         )
+        self.sink.write(self._render(line))
 
     def event(self, name: str, level: str = "info", **facts: object) -> None:
         """See :meth:`IRequestLog.event`."""
@@ -238,11 +248,26 @@ def _milliseconds(seconds: float) -> float:
 
 
 def _as_json(facts: dict[str, Any] | RequestLine) -> bytes:
-    encoded = _ENCODE(facts)
-    if b"\xe2\x80" in encoded:
-        # JSON allows these two raw, but half the world's line readers take them for line ends.
-        encoded = encoded.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    try:
+        encoded = _ENCODE(facts)
+    except UnicodeEncodeError:  # half of a character: a file's name can be one
+        encoded = _ENCODE(_mended(facts))
+    if not encoded.isascii() or b"\x7f" in encoded:
+        encoded = _UNSAFE.sub(_escaped, encoded)
     return encoded + b"\n"
+
+
+def _escaped(unsafe: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(unsafe[0].decode("utf-8"))
+
+
+def _mended(value: Any) -> Any:
+    """`value` with a question mark for each half of a character in it."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_mended(name): _mended(item) for name, item in value.items()}
+    return [_mended(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _as_text(line_facts: dict[str, Any] | RequestLine) -> bytes:

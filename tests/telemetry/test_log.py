@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from hadesgw.http.site import Request
 from hadesgw.interfaces import IRequestLog
 from hadesgw.policy import refusals
 from hadesgw.telemetry.log import GATHER_SECONDS, MOST_BATCHES, MOST_LINES, Log, RequestLine, Sink
-from tests.wire.door import Door, Leaf
+from tests.wire.door import Door, Leaf, Notes, get
 
 _WALL = 1_795_270_000.25
 
@@ -80,6 +81,23 @@ class EventTests(_Lines):
         written = self.path.read_bytes().decode("utf-8")
         self.assertEqual(len(written.splitlines()), 1)
         self.assertEqual(json.loads(written)["fact"], text.encode("utf-8", "replace").decode())
+
+    def test_characters_that_are_more_than_text(self) -> None:
+        """None of them leaves as it is: neither those that a terminal obeys, nor those that end a line for somebody."""
+        text = "".join(map(chr, range(0xA1))) + "\u2028\u2029é漢"
+        self.log().event("x", fact=text)
+        (line,) = self.lines()
+        self.assertEqual(json.loads(line)["fact"], text)
+        raw = line.decode()[:-1]
+        self.assertEqual([c for c in raw if not c.isprintable() and c != "\xa0"], [])
+        self.assertEqual(len(raw.splitlines()), 1)
+
+    def test_what_is_no_text_and_no_json(self) -> None:
+        """Half a character is a question mark, an object is what it says of itself: it is never the line that fails."""
+        self.log().event("x", paths=["a\udc80", {"b\udc80": 1}], count=3, thing=Path("c"))
+        facts = json.loads(self.lines()[0])
+        self.assertEqual((facts["paths"], facts["count"]), (["a?", {"b?": 1}], 3))
+        self.assertEqual(facts["thing"], "PosixPath('c')")
 
     def test_text(self) -> None:
         """At a terminal a line is for a person, and nothing in it can drive the terminal."""
@@ -143,6 +161,32 @@ class RequestTests(_Lines):
         self.log().refused_early(refusals.BAD_HOST, b"abc", b"def")
         facts = json.loads(self.lines()[0])
         self.assertEqual((facts["event"], facts["request_id"], facts["reason"]), ("request", "abc", "bad_host"))
+        self.assertEqual(tuple(facts), RequestLine.__struct_fields__)
+        self.assertEqual((facts["status"], facts["method"], facts["duration_ms"]), (400, None, None))
+        self.log(level="warn").refused_early(refusals.BAD_HOST, b"abc", b"def")
+        self.assertEqual(len(self.lines()), 1)
+
+    def test_hostile_ids(self) -> None:
+        """Whatever a client sends for an id, its line is one, and has an id of the right form."""
+        log = self.log()
+
+        class Written(Notes):
+            def refused_early(self, refusal: refusals.Refusal, request_id: bytes, session_id: bytes) -> None:
+                log.refused_early(refusal, request_id, session_id)
+
+        def logged(request: Request) -> bytes:
+            request.at_end(lambda completed: log.request(request, completed, request.record.started))
+            return b""
+
+        ids = (b"\x1b[31mred", "a\u2028b".encode(), b"x" * 65_536, b"a\tb", b'"},{"', b"\xff", b"", b"x" * 129, b"a\rb")
+        for number, value in enumerate(ids):
+            fields = b"X-Request-ID: " + value, b"X-Conveyance-Session-ID: " + value
+            Door(Leaf(logged), observer=Written()).call().send(get(b"/", *fields))
+            lines = self.lines()
+            self.assertEqual(len(lines), number + 1, value)
+            facts = json.loads(lines[-1])
+            for name in ("request_id", "conveyance_session_id"):
+                self.assertRegex(facts[name], r"\A[A-Za-z0-9._:-]{1,128}\Z")
 
 
 class SinkTests(SynchronousTestCase):
@@ -193,6 +237,16 @@ class SinkTests(SynchronousTestCase):
             self.sink.write(b"")
         self.assertEqual(self.dropped, 7)
         self.sink.stop()
+
+    def test_a_line_that_was_cut_ends_where_it_was(self) -> None:
+        """When a disk was full in the middle of one, the next begins on a line of its own."""
+        os.set_blocking(self.writing, False)
+        size = fcntl.fcntl(self.writing, fcntl.F_GETPIPE_SZ)
+        self.sink.write(b"x" * (size + 10) + b"\n")
+        self.assertEqual(len(_read(self.reading)), size)
+        self.sink.write(b"whole\n")
+        self.sink.write(b"again\n")
+        self.assertEqual(_read(self.reading), b"\nwhole\nagain\n")
 
     def test_gone(self) -> None:
         """A sink that cannot be written loses lines, counts them, and raises nothing."""
