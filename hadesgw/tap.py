@@ -48,13 +48,13 @@ from hadesgw.service.codex import make_codex, try_codex
 from hadesgw.service.control import Control, ControlRefused, control_path
 from hadesgw.service.gateway import Gateway, Termination
 from hadesgw.service.listeners import ListenerRefused, judge_unopened, make_listener, wanted_places
-from hadesgw.service.polling import poll_plainly
 from hadesgw.service.processes import listeners
 from hadesgw.service.reload import Fresh, Reload, ReloadRefused, ReloadSignal
 from hadesgw.service.scraping import Scraping
 from hadesgw.service.sessions import make_sessions, rehearsal_engine
 from hadesgw.service.surplus import Surplus, SurplusWatch, compare_running
 from hadesgw.service.tls import Credentials, TlsServer, load_credentials
+from hadesgw.service.turns import turns_of
 from hadesgw.sessions.engine import IEngine
 from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.log import Log, Sink
@@ -227,7 +227,9 @@ def _make_log(config: Config) -> Log:
 def makeService(options: Options) -> IService:
     """The gateway, as `twistd` wants it."""
     _use_monotonic_time()
-    poll_plainly(global_reactor)
+    turns = turns_of(global_reactor, time.monotonic)
+    if turns is not None:
+        turns.take_over()
     followers = Followers()
     tls = None if options.tls is None else TlsServer(options.tls)
     services = _Services(options.log)

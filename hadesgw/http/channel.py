@@ -32,7 +32,7 @@ from hadesgw.http import framing
 from hadesgw.http.body import RequestBody
 from hadesgw.http.deadline import Deadline
 from hadesgw.http.framing import RequestHead
-from hadesgw.http.transport import eager_writer, read_plainly
+from hadesgw.http.transport import eager_writer, in_turn, read_plainly
 from hadesgw.interfaces import IHeir
 from hadesgw.policy import refusals
 from hadesgw.policy.correlation import Correlation
@@ -92,7 +92,7 @@ class Channel(Protocol):
         read_plainly(transport)
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
-        self.write: Callable[[bytes], None] = eager_writer(transport)
+        self.write: Callable[[bytes], None] = in_turn(transport, eager_writer(transport))
         self._peer, self._host = transport.getPeer(), transport.getHost()
         transport.registerProducer(self, True)  # type: ignore[attr-defined]
         if not self.site.opened(self):
@@ -506,7 +506,7 @@ class Channel(Protocol):
         self._pull = not streaming
         if self._pull:
             self.choked = False  # from here on the transport asks for each piece
-            self.write = self.transport.write  # which it does only for what goes through its buffer
+            self.write = in_turn(self.transport, self.transport.write)  # for it asks when its buffer has drained
             self._be_paced()
         elif self.choked:
             producer.pauseProducing()  # type: ignore[union-attr]
@@ -516,7 +516,7 @@ class Channel(Protocol):
         self._producer = None
         if self._pull:
             self._pull = False
-            self.write = eager_writer(self.transport)
+            self.write = in_turn(self.transport, eager_writer(self.transport))
             self._be_paced()
 
     def _be_paced(self) -> None:

@@ -26,7 +26,7 @@ from zope.interface import implementer
 from hadesgw.http.deadline import Deadline
 from hadesgw.http.framing import Fields
 from hadesgw.http.plain import PlainHead, read_plain_head
-from hadesgw.http.transport import eager_writer, read_plainly
+from hadesgw.http.transport import eager_writer, in_turn, read_plainly
 from hadesgw.interfaces import IAsker
 from hadesgw.policy import refusals
 from hadesgw.policy.refusals import Refusal
@@ -235,7 +235,7 @@ class ClientConnection(Protocol):
         read_plainly(transport)
         if getattr(transport, "protocol", None) is not None:
             transport.protocol = self
-        self._write = eager_writer(transport)
+        self._write = in_turn(transport, eager_writer(transport))
         self.alive = True
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -308,7 +308,7 @@ class ClientConnection(Protocol):
     def _send_produced(self, lines: list[bytes], body: IBodyProducer) -> None:
         """Send a body of any other producer, at the pace of the socket, which stops it when it is lost."""
         lines.append(b"Content-Length: %d\r\n\r\n" % body.length)
-        self._write(b"\r\n".join(lines))
+        self.transport.write(b"\r\n".join(lines))  # type: ignore[union-attr] # the way that the body goes
         self._sending = True
         self.transport.registerProducer(body, True)  # type: ignore[union-attr]
         body.startProducing(self.transport).addCallbacks(self._sent, lambda _: self.abort())

@@ -1,8 +1,8 @@
 """Two short cuts through Twisted's stream transports, each measured to matter on every event of every stream.
 
 Writing: `transport.write` only buffers and asks the reactor to call back when the socket is writable, which it nearly
-always is; trying the send at once saves two `epoll_ctl` calls and a turn of the reactor. Reading: a UNIX transport uses
-`recvmsg` to be able to receive descriptors; nobody sends us any, and `recv` costs a fraction.
+always is; trying the send in the same turn saves two `epoll_ctl` calls and a turn of the reactor. Reading: a UNIX
+transport uses `recvmsg` to be able to receive descriptors; nobody sends us any, and `recv` costs a fraction.
 
 Both apply to Twisted's plain socket transports only. Anything else (TLS, a test's transport) is used as it is.
 """
@@ -39,6 +39,26 @@ def eager_writer(transport: ITransport) -> Callable[[bytes], None]:
             transport.write(data[sent:] if sent else data)
 
     return write
+
+
+def in_turn(transport: ITransport, write: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """`write`, or what calls it at the end of the reactor's turn, together with all that is sent in the turn.
+
+    Only a reactor that has a `gather` does that (see `service/turns.py`), and only for a plain transport.
+
+    :param write: `transport.write`, or its :func:`eager_writer`.
+    """
+    gather = getattr(getattr(transport, "reactor", None), "gather", None)
+    if gather is None or not isinstance(transport, tcp.Connection) or transport.TLS:
+        return write
+
+    def write_in_turn(data: bytes) -> None:
+        if transport.dataBuffer or transport._tempDataLen:  # it waits anyway, behind what is there
+            transport.write(data)
+        else:
+            gather(write, data)
+
+    return write_in_turn
 
 
 def read_plainly(transport: ITransport) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Callable
 
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IPushProducer
@@ -12,7 +13,7 @@ from twisted.internet.testing import AccumulatingProtocol, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hadesgw.http.transport import eager_writer, read_plainly
+from hadesgw.http.transport import eager_writer, in_turn, read_plainly
 from tests.wire.line import Reactor, Socket, connect
 
 
@@ -124,6 +125,80 @@ class EagerWriterTests(SynchronousTestCase):
         self.socket.room = None
         self.reactor.settle()
         self.assertEqual(self.socket.sent, written)
+
+
+class Gathering(Reactor):
+    """A reactor in the middle of a turn."""
+
+    def __init__(self) -> None:
+        Reactor.__init__(self)
+        self.gathered: list[tuple[Callable[[bytes], None], bytes]] = []
+
+    def gather(self, send: Callable[[bytes], None], data: bytes) -> None:
+        self.gathered.append((send, data))
+
+    def end_turn(self) -> None:
+        """What was gathered is sent."""
+        gathered, self.gathered = self.gathered, []
+        for send, data in gathered:
+            send(data)
+
+
+class InTurnTests(SynchronousTestCase):
+    """`in_turn` lets what is sent in one turn of the reactor leave together."""
+
+    def setUp(self) -> None:
+        self.reactor = Gathering()
+        self.socket = Socket()
+        self.transport = connect(self.reactor, Protocol(), self.socket)
+        self.write = in_turn(self.transport, eager_writer(self.transport))
+
+    def test_what_is_written_leaves_with_the_turn(self) -> None:
+        """In order, and without waiting for the socket to be writable."""
+        self.write(b"abc")
+        self.write(b"def")
+        self.assertEqual(self.socket.sent, b"")
+        self.reactor.end_turn()
+        self.assertEqual(self.socket.sent, b"abcdef")
+        self.assertEqual(self.reactor.getWriters(), [])
+
+    def test_nothing_overtakes_what_waits_in_the_transport(self) -> None:
+        """Nor do ways of writing overtake each other when they change within a turn."""
+        self.socket.room = 1
+        self.write(b"ab")
+        self.reactor.end_turn()
+        self.write(b"cd")
+        self.assertEqual(self.reactor.gathered, [], "it waits behind what is there")
+        self.socket.room = None
+        self.reactor.settle()
+        self.write(b"ef")
+        in_turn(self.transport, self.transport.write)(b"gh")
+        self.write(b"ij")
+        self.reactor.end_turn()
+        self.reactor.settle()
+        self.assertEqual(self.socket.sent, b"abcdefghij")
+
+    def test_a_close_waits_for_what_was_gathered(self) -> None:
+        """As it does for what is buffered. An abort waits for nothing, but what was written before it was sent."""
+        self.write(b"abc")
+        self.transport.loseConnection()
+        self.reactor.end_turn()
+        self.reactor.settle()
+        self.assertEqual((self.socket.sent, self.socket.closed), (b"abc", "closed"))
+        self.setUp()
+        self.write(b"abc")
+        self.transport.abortConnection()
+        self.reactor.end_turn()
+        self.reactor.settle()
+        self.assertEqual((self.socket.sent, self.socket.closed), (b"abc", "reset"))
+
+    def test_other_transports_are_written_as_they_are(self) -> None:
+        """Where nobody gathers, or what is written to is no plain socket."""
+        other = StringTransport()
+        self.assertEqual(in_turn(other, other.write), other.write)
+        plain = connect(Reactor(), Protocol(), Socket())
+        plain.reactor = None  # type: ignore[assignment]
+        self.assertEqual(in_turn(plain, plain.write), plain.write)
 
 
 class ReadPlainlyTests(SynchronousTestCase):

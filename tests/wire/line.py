@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionDone
@@ -121,6 +121,15 @@ class Reactor(Clock):
         Clock.__init__(self)
         self._readers: list[IReadDescriptor] = []
         self._writers: list[IWriteDescriptor] = []
+        self._reading = False
+        self._gathered: list[tuple[Callable[[bytes], None], bytes]] = []
+
+    def gather(self, send: Callable[[bytes], None], data: bytes) -> None:
+        """As :meth:`hadesgw.service.turns.Turns.gather`."""
+        if self._reading:
+            self._gathered.append((send, data))
+        else:
+            send(data)
 
     def addReader(self, reader: IReadDescriptor) -> None:  # noqa: N802
         if reader not in self._readers:
@@ -162,9 +171,14 @@ class Reactor(Clock):
     def _turn(self) -> bool:
         self.advance(0)
         busy = False
+        self._reading = True
         for transport in self._ready(self._readers, "readable"):
             busy = True
             self._serve(transport, transport.doRead, self._readers, reading=True)
+        self._reading = False
+        gathered, self._gathered = self._gathered, []
+        for send, data in gathered:
+            send(data)
         for transport in self._ready(self._writers, "writable"):
             busy = True
             self._serve(transport, transport.doWrite, self._writers, reading=False)

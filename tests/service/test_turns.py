@@ -13,7 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hadesgw.service.polling import poll_plainly
+from hadesgw.service.turns import GATHER_SECONDS, turns_of
 
 
 class Kept(Protocol):
@@ -41,7 +41,11 @@ class TurnTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = EPollReactor()
-        self.assertTrue(poll_plainly(self.reactor))
+        self.now = 0.0
+        turns = turns_of(self.reactor, lambda: self.now)
+        assert turns is not None
+        turns.take_over()
+        self.turns = turns
         self.addCleanup(self.clean)
         self.others: list[socket.socket] = []
         self.transports: list[Server] = []
@@ -140,6 +144,49 @@ class TurnTests(SynchronousTestCase):
         self.turn()
         self.assertIn((one.received, two.received), ((b"a", b""), (b"", b"b")))
 
+    def test_what_is_sent_in_a_turn_leaves_together(self) -> None:
+        """When everybody has been called; one by one in the order of sending, even where one fails."""
+        (one, to_one), (two, to_two) = self.connect(), self.connect()
+        sent: list[bytes] = []
+
+        def broken(data: bytes) -> None:
+            raise ZeroDivisionError
+
+        def act(data: bytes) -> None:
+            for send in (sent.append, broken):
+                self.turns.gather(send, data)
+            self.assertEqual(sent, [])
+
+        one.act = two.act = act
+        to_one.sendall(b"a")
+        to_two.sendall(b"b")
+        self.turn()
+        self.assertEqual(sorted(sent), [b"a", b"b"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_no_send_waits_for_long(self) -> None:
+        """When its time is over it goes before anybody else is called."""
+        (one, to_one), (two, to_two) = self.connect(), self.connect()
+        sent: list[bytes] = []
+        seen: list[int] = []
+
+        def act(data: bytes) -> None:
+            seen.append(len(sent))
+            self.turns.gather(sent.append, data)
+            self.now += GATHER_SECONDS
+
+        one.act = two.act = act
+        to_one.sendall(b"a")
+        to_two.sendall(b"b")
+        self.turn()
+        self.assertEqual((seen, len(sent)), ([0, 1], 2))
+
+    def test_between_turns_it_is_sent_at_once(self) -> None:
+        """By timers and threads, whose turn no descriptor's follows."""
+        sent: list[bytes] = []
+        self.turns.gather(sent.append, b"a")
+        self.assertEqual(sent, [b"a"])
+
     def test_timers_and_threads_go_on(self) -> None:
         """They are none of a turn's business: the reactor as a whole runs, and stops."""
         done: list[str] = []
@@ -160,5 +207,5 @@ class TurnTests(SynchronousTestCase):
         for internal in list(another._internalReaders):
             internal.connectionLost(connectionDone)
         another._poller.close()
-        self.assertFalse(poll_plainly(another))
-        self.assertFalse(poll_plainly(MemoryReactorClock()))
+        for reactor in (another, MemoryReactorClock()):
+            self.assertIsNone(turns_of(reactor, lambda: 0.0))
