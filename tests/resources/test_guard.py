@@ -7,6 +7,8 @@ import random
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -24,6 +26,7 @@ from hadesgw.policy.credentials import (
     anonymous_client,
 )
 from hadesgw.policy.origins import Origins
+from hadesgw.policy.session_tokens import SessionTokens
 from hadesgw.policy.tickets import TicketStore
 from hadesgw.resources.guard import Guard
 from hadesgw.resources.penalties import Penalties
@@ -192,6 +195,45 @@ class GuardTests(SynchronousTestCase):
         guard = Guard(leaf, self._store(), Role.USER, _NOW.timestamp, self.notes, penalties, None, Clock().seconds)
         self.assertEqual(self._show(guard, "x" * 32).status, 401)
         self.assertEqual(self.notes.refused, ["missing"])
+
+    def _agent(self, tokens: SessionTokens | None, token: str, peer: IAddress) -> tuple[int, bytes]:
+        """What an agent with that token hears that calls from `peer`."""
+        guard = Guard(
+            Leaf(lambda request: (request.record.client or "nobody").encode()),
+            self._store(),
+            Role.USER,
+            _NOW.timestamp,
+            self.notes,
+            Penalties(Clock(), Lines()),
+            None,
+            Clock().seconds,
+            tokens,
+        )
+        caller = Door(guard).call()
+        caller.channel._peer = peer
+        caller.send(b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n\r\n" % token.encode())
+        answer = caller.answer(b"GET")
+        return answer.status, answer.body
+
+    def test_an_agent_of_a_session(self) -> None:
+        """Is let in as its session's client: from this machine alone, where agents have something to ask, in time."""
+        tokens = SessionTokens({"alice": _client()}.get, random.Random(5).randbytes)
+        token = tokens.issue("alice", "session_1")
+        here = [
+            IPv4Address("TCP", "127.0.0.1", 1),
+            IPv6Address("TCP", "::1", 1),
+            IPv6Address("TCP", "::ffff:127.0.0.1", 1),
+        ]
+        for peer in here:
+            self.assertEqual(self._agent(tokens, token, peer), (200, b"alice"))
+        elsewhere = [IPv4Address("TCP", "10.0.0.9", 1), IPv6Address("TCP", "fe80::1", 1), UNIXAddress(b"/run/x")]
+        for peer in elsewhere:
+            self.assertEqual(self._agent(tokens, token, peer)[0], 401)
+        self.assertEqual(self._agent(None, token, here[0])[0], 401)
+        self.assertEqual(self._agent(tokens, "hgw_" + "x" * 43, here[0])[0], 401)
+        tokens.revoke("session_1")
+        self.assertEqual(self._agent(tokens, token, here[0])[0], 401)
+        self.assertEqual(self.notes.refused, ["unknown"] * 6)
 
     def test_role(self) -> None:
         """A known client whose role is too low is told so."""
