@@ -46,7 +46,7 @@ export function CopyButton({ text, label = t.copy, children }: { text: () => str
     set_copied(true);
   };
   return (
-    <QuietButton label={label} icon={copied ? "check" : "copy"} onClick={click}>
+    <QuietButton label={copied ? t.copied : label} icon={copied ? "check" : "copy"} onClick={click}>
       {children}
     </QuietButton>
   );

@@ -2,6 +2,7 @@
 // styles leaves it out of layout.
 
 import { useComputed } from "@preact/signals";
+import { useState } from "preact/hooks";
 import type { TurnView } from "../../engine";
 import type { Received, TurnState } from "../../model";
 import { inspect, use_bench } from "../bench";
@@ -17,14 +18,18 @@ const amount = ({ deltas, characters, tokens }: Received): string => t.turn.rece
 export function Turn({ view, number, last }: { view: TurnView; number: number; last: boolean }) {
   const items = view.items.value;
   const [prompt, ...answer] = items;
+  // The buttons of a turn are made when it first comes near the view: a long session would be a third buttons.
+  const [seen, set_seen] = useState(false);
+  const near = seen || last;
+  const came_near = (event: { readonly skipped: boolean }) => { if (!event.skipped) set_seen(true); };
   return (
-    <article class="turn" data-turn={view.id} aria-label={t.turn.prompt_of(number)}>
+    <article class="turn" data-turn={view.id} aria-label={t.turn.prompt_of(number)} {...{ onContentVisibilityAutoStateChange: came_near }}>
       <div class="turn-prompt">
-        <TurnHead view={view} who={t.turn.you} at={view.created} prompt />
+        <TurnHead view={view} who={t.turn.you} near={near} at={view.created} prompt />
         {prompt && <ItemFrame view={prompt} turn={view.id} />}
       </div>
       <div class="turn-answer">
-        <TurnHead view={view} who={t.turn.model} />
+        <TurnHead view={view} who={t.turn.model} near={near} />
         {answer.map((item) => <ItemFrame key={item.id} view={item} turn={view.id} />)}
         <Ending view={view} last={last} />
       </div>
@@ -36,7 +41,7 @@ function text_of(view: TurnView, kind: "userMessage" | "agentMessage"): string {
   return view.items.peek().map((item) => item.item.peek()).flatMap((item) => (item.kind === kind ? [item.text] : [])).join("\n\n");
 }
 
-function TurnHead({ view, who, at, prompt = false }: { view: TurnView; who: string; at?: number; prompt?: boolean }) {
+function TurnHead({ view, who, near, at, prompt = false }: { view: TurnView; who: string; near: boolean; at?: number; prompt?: boolean }) {
   const bench = use_bench();
   const thread = bench.thread.value;
   const here = useComputed(() => view.items.value.some((item) => item.id === bench.roving.value) || bench.roving.value === `end-${view.id}`).value;
@@ -49,13 +54,13 @@ function TurnHead({ view, who, at, prompt = false }: { view: TurnView; who: stri
         {!prompt && view.model !== "" && <span class="muted clip model-name">{view.model}</span>}
         <span class="grow" />
         {prompt && <Siblings view={view} />}
-        <span class="turn-acts">
+        {near && <span class="turn-acts">
           {prompt && thread && <QuietButton icon="edit" label={t.turn.edit} data-act="edit" disabled={busy} onClick={() => { bench.editing.value = view.id; }} />}
           {prompt && <CopyButton label={t.turn.copy_prompt} text={() => text_of(view, "userMessage")} />}
           {!prompt && <CopyButton label={t.turn.copy_answer} text={() => text_of(view, "agentMessage")} />}
           {!prompt && thread && <QuietButton icon="retry" label={t.turn.retry} disabled={busy} onClick={() => thread.retry(view.id)} />}
           {!prompt && <QuietButton icon="panel_right" label={t.turn.inspect} data-act="inspect" onClick={() => inspect(bench, view.attempts.peek().at(-1)?.id ?? null)} />}
-        </span>
+        </span>}
       </header>
     </TabStop.Provider>
   );
