@@ -42,6 +42,7 @@ class Response:
 
     def __init__(self, code: int) -> None:
         self.code = code
+        self.phrase = b""
         self.length = UNKNOWN_LENGTH
         self.protocol: Any = None
         self.lost = False
