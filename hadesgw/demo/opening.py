@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from twisted.application.service import Service
@@ -22,6 +22,8 @@ from hadesgw.demo.process import LocalModelProcess, ModelProcess, RehearsalProce
 from hadesgw.demo.workshop import furnish
 from hadesgw.interfaces import IServing
 from hadesgw.policy.credentials import ClientStore, Role, entry, mint_token, parse_clients
+from hadesgw.sessions.codex_program import ProgramAbsent, find_program
+from hadesgw.sessions.rehearsal import RehearsalEngine
 
 CLIENT = "demo"
 MODEL = "qwen3-coder-30b-a3b-instruct"
@@ -121,7 +123,14 @@ class Opening:
         """Runs the model, and prints how to use it once both it and the gateway serve."""
         model = self._cast.process(reactor, Path(self.config.upstream[0].socket))
         page = "webclient" in self.config.tree.get("/", ())
-        return _Demo(reactor, model, gateway, self._folder, lambda url: _invitation(url, self._token, self._cast, page))
+        return _Demo(reactor, model, gateway, self._folder, lambda url: self._invite(url, page))
+
+    def _invite(self, url: str, page: bool) -> str:
+        sessions = self.config.sessions
+        told = _invitation(url, self._token, self._cast, page)
+        if not any(layers[-1] == "codex" for layers in self.config.tree.values()):
+            return told
+        return told + _session_invitation(url, self._token, sessions.engine, next(iter(sessions.workspaces.values())))
 
 
 def _scratch(sessions: Sessions, folder: Path) -> Sessions:
@@ -129,7 +138,18 @@ def _scratch(sessions: Sessions, folder: Path) -> Sessions:
     if sessions.workspaces:
         return sessions
     workspaces = {WORKSPACE: str(furnish(folder))}
-    return msgspec.structs.replace(sessions, model="", workspaces=workspaces, default_workspace=WORKSPACE)
+    return msgspec.structs.replace(
+        sessions, engine=_engine(sessions), model="", workspaces=workspaces, default_workspace=WORKSPACE
+    )
+
+
+def _engine(sessions: Sessions) -> Literal["codex", "aider", "rehearsal"]:
+    """The real agent where it is installed; else the one that needs no program."""
+    try:
+        find_program(sessions.codex.binary)
+    except ProgramAbsent:
+        return RehearsalEngine.name
+    return sessions.engine
 
 
 class _Demo(Service):
@@ -187,4 +207,16 @@ curl -sN {url}/v1/chat/completions -H 'Authorization: Bearer {token}' -H 'Conten
 
 Next: {url}/readyz, {url}/metrics (same key), docs/rehearsal.md for what to expect of the model,
 docs/clients.md for SDKs and Codex, docs/configuration.md for a real vLLM. Stop with Ctrl-C.
+"""
+
+
+def _session_invitation(url: str, token: str, engine: str, workspace: str) -> str:
+    key = f"-H 'Authorization: Bearer {token}'"
+    return f"""
+A coding agent ({engine}) works in {workspace}; this tells what it does, and sets it to work:
+
+curl -sN {url}/api/codex/sessions/default/events {key} &
+curl -s {url}/api/codex/input {key} -H 'Content-Type: application/json' -d '{{"text":"Add a comment to calc.py"}}'
+
+docs/sessions.md has the rest.
 """

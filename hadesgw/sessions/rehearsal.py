@@ -10,7 +10,7 @@ import difflib
 import shlex
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectError, ConnectionClosed, ConnectionDone
@@ -80,7 +80,7 @@ class RehearsalEngine:
     :ivar threads: the conversations of agents that are not stopped, by thread.
     """
 
-    name = "rehearsal"
+    name: Literal["rehearsal"] = "rehearsal"
     claims: frozenset[str] = frozenset()
 
     def __init__(self, model: Callable[[Launch], Model]) -> None:
