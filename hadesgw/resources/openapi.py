@@ -11,6 +11,7 @@ from msgspec.structs import fields
 from hadesgw import __version__
 from hadesgw.resources.codex_answers import Failed
 from hadesgw.resources.codex_calls import CALLS, Call
+from hadesgw.sessions.incoming import Input, Steer
 
 _REF = "#/components/schemas/{name}"
 _PLACE = re.compile(r"\{([a-z_]+)\}")
@@ -25,11 +26,14 @@ _SHARED_FAULTS = {
     "404": "The client has no such session, workspace, engine, turn or file.",
     "409": "The session, its workspace or its repository is in no state for this.",
     "413": "The body is larger than allowed.",
+    "414": "The address is too long; that is said before its path is known, so in the form of OpenAI's errors.",
     "415": "The body is not JSON, or does not say so.",
     "429": "More than the client's share; `Retry-After` says when to ask again.",
     "503": "No engine is ready, or the gateway is going away; `Retry-After` says when to ask again.",
 }
-_ALWAYS = ("400", "401", "403", "429", "503")
+_WITH_TEXT = (Input.__name__, Steer.__name__)
+"""Bodies whose text a client needs, though not to be read: without one the session refuses, in the guide's words."""
+_ALWAYS = ("400", "401", "403", "414", "429", "503")
 _OF_BODIES = ("413", "415")
 Json = dict[str, Any]
 
@@ -55,10 +59,9 @@ def document(path: str) -> Json:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "basic": {"type": "http", "scheme": "basic"},
-                "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
             },
         },
-        "security": [{"bearer": []}, {"basic": []}, {"key": []}],
+        "security": [{"bearer": []}, {"basic": []}],  # x-api-key would do as well, in place of them
     }
 
 
@@ -66,6 +69,9 @@ def _schemas() -> Json:
     bodies = [call.body for call in CALLS if call.body is not None]
     answers = [call.answer for call in CALLS if call.answer is not None]
     _, components = json.schema_components([Failed, *bodies, *answers], ref_template=_REF)
+    for name in _WITH_TEXT:
+        components[name]["properties"]["text"] = {"type": "string", "pattern": r"\S"}
+        components[name]["required"] = ["text"]
     return components
 
 
@@ -83,7 +89,7 @@ def _operation(call: Call) -> Json:
     }
     if call.body is not None:
         schema = _schema(call.body)
-        required = any(field.required for field in fields(call.body))
+        required = call.body.__name__ in _WITH_TEXT or any(field.required for field in fields(call.body))
         operation["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema}}}
     return operation
 
@@ -134,6 +140,8 @@ def _answer(call: Call) -> Json:
 
 
 def _fault(status: str) -> Json:
+    if status == "414":
+        return {"description": _SHARED_FAULTS[status]}
     return {
         "description": _SHARED_FAULTS[status],
         "content": {"application/json": {"schema": {"$ref": _REF.format(name=Failed.__name__)}}},

@@ -25,6 +25,8 @@ V = TypeVar("V")
 MOST_QUERY_FIELDS = 16
 _DECISIONS = "|".join(decision.value for decision in Decision)
 
+_BRANCH = r"^(?!.*(?:\.\.|//|/\.|\.lock(?:/|$)|\.(?:/|$)|/$))[A-Za-z0-9_][A-Za-z0-9._/-]*$"  # git's, in other words
+
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
 Verdict = Annotated[str, Meta(pattern=rf"^(?:{_DECISIONS})$(?!\n)", description="One that the request offers.")]
@@ -93,7 +95,7 @@ class CommitOrder(Struct):
 class BranchOrder(Struct):
     """How to call the new branch."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=255)]
+    name: Annotated[str, Meta(min_length=1, max_length=100, extra_json_schema={"pattern": _BRANCH})]
 
 
 class RevertOrder(Struct):
