@@ -33,6 +33,10 @@ from hadesgw.sessions.snapshots import Snapshots
 from hadesgw.sessions.workspace import Workspace
 
 
+PICTURE_SECONDS = 10.0
+"""The longest that a turn waits for one run of git on the picture before it."""
+
+
 class ISessionObserver(Interface):
     """Watches a session: a socket, or an event stream."""
 
@@ -453,7 +457,7 @@ class SessionRegistry:
         return Desk(
             workspace,
             Repository(self._git, root, self._in_thread, seconds),
-            Snapshots(self._git, root, shadow, self._in_thread, seconds),
+            Snapshots(self._git, root, shadow, self._in_thread, min(seconds, PICTURE_SECONDS)),
             self._in_thread,
             lambda: conductor.session.in_turn,
             conductor.changed,
