@@ -32,7 +32,6 @@ from hadesgw.sessions.session import Bounds, Identity, Session, require_fit
 from hadesgw.sessions.snapshots import Snapshots
 from hadesgw.sessions.workspace import Workspace
 
-
 PICTURE_SECONDS = 10.0
 """The longest that a turn waits for one run of git on the picture before it."""
 
