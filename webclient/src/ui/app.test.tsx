@@ -22,13 +22,16 @@ async function show(scene: Scene) {
 }
 
 describe("the page", () => {
-  it.each(Object.keys(scenes).filter((name) => name !== "long"))("paints the state %s without a fault, with one tab stop in the transcript", async (name) => {
-    const { container } = await show(scenes[name]!());
-    const stops = [...container.querySelectorAll("[data-stop]")];
-    expect(stops.filter((stop) => stop.getAttribute("tabindex") === "0").length).toBe(stops.length > 0 ? 1 : 0);
-    expect(container.querySelector("[role=log]")?.getAttribute("aria-live")).toBe("off");
-    expect(container.querySelectorAll("[role=status]").length).toBe(1);
-  });
+  it.each(Object.keys(scenes).filter((name) => name !== "long"))(
+    "paints the state %s without a fault, with one tab stop in the transcript",
+    async (name) => {
+      const { container } = await show(scenes[name]!());
+      const stops = [...container.querySelectorAll("[data-stop]")];
+      expect(stops.filter((stop) => stop.getAttribute("tabindex") === "0").length).toBe(stops.length > 0 ? 1 : 0);
+      expect(container.querySelector("[role=log]")?.getAttribute("aria-live")).toBe("off");
+      expect(container.querySelectorAll("[role=status]").length).toBe(1);
+    },
+  );
 
   it("sends on Enter, breaks the line on Shift+Enter, and sends nothing blank", async () => {
     const { acts, bench, getByLabelText } = await show({ turns: [] });
@@ -131,9 +134,13 @@ describe("the page", () => {
     const status = container.querySelector("[role=status]")!;
     expect(status.textContent).toBe("");
     const turn = scene.turns![0]! as ReturnType<typeof turn_view>;
-    act(() => { turn.state.value = { kind: "streaming", what: "text", since: 0 }; });
+    act(() => {
+      turn.state.value = { kind: "streaming", what: "text", since: 0 };
+    });
     expect(status.textContent).toBe("");
-    act(() => { turn.state.value = { kind: "done", finish: "stop" }; });
+    act(() => {
+      turn.state.value = { kind: "done", finish: "stop" };
+    });
     await settle();
     expect(status.textContent).toBe("The answer is complete.");
   });

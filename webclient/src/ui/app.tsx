@@ -2,7 +2,7 @@
 // middle, which cannot be reached meanwhile.
 
 import { useSignalEffect } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { type Bench, BenchProvider, use_bench } from "./bench";
 import { Bar } from "./bar";
 import { Announcer } from "./chrome/announcer";
@@ -23,7 +23,8 @@ export function App({ bench }: { bench: Bench }) {
   use_theme(bench);
   useSignalEffect(() => {
     // There is always a session to write in; it is kept from its first prompt on.
-    if (bench.engine.sessions.ready.value && bench.engine.sessions.current.value === null) bench.engine.sessions.create();
+    if (bench.engine.sessions.ready.value && bench.engine.sessions.current.value === null)
+      bench.engine.sessions.create();
   });
   useEffect(() => {
     const on_key = (event: KeyboardEvent) => global_keys(bench, event);
@@ -33,20 +34,48 @@ export function App({ bench }: { bench: Bench }) {
   const room = bench.room.value;
   const sessions = bench.sessions_open.value;
   const inspector = bench.inspector_open.value;
-  const covered = (room < 3 && inspector) || (room < 2 && sessions);
+  const over = room < 3 && inspector ? "inspector" : room < 2 && sessions ? "sessions" : null;
+  const covered = over !== null;
+  use_focus_over(over);
   return (
     <BenchProvider value={bench}>
-      <a class="skip" href="#prompt" onClick={(event) => { event.preventDefault(); document.getElementById("prompt")?.focus(); }}>{t.skip}</a>
+      <a
+        class="skip"
+        href="#prompt"
+        onClick={(event) => {
+          event.preventDefault();
+          document.getElementById("prompt")?.focus();
+        }}
+      >
+        {t.skip}
+      </a>
       <div class={`bench room-${room} ${sessions ? "with-sessions" : ""} ${inspector ? "with-inspector" : ""}`}>
-        {sessions && <nav class="pane sessions" aria-label={t.sessions.title}><SessionsPane /></nav>}
+        {sessions && (
+          <nav class="pane sessions" aria-label={t.sessions.title}>
+            <SessionsPane />
+          </nav>
+        )}
         <main class="pane middle" inert={covered}>
           <MiddleHead />
           <ReplayBar />
           <TranscriptLog />
           <Composer />
         </main>
-        {inspector && <aside class="pane inspector" aria-label={t.inspector.title}>{room === 3 && <Splitter />}<Inspector /></aside>}
-        {covered && <div class="veil" onClick={() => { if (inspector) bench.inspector_open.value = false; else bench.sessions_open.value = false; }} />}
+        {inspector && (
+          <aside class="pane inspector" aria-label={t.inspector.title}>
+            {room === 3 && <Splitter />}
+            <Inspector />
+          </aside>
+        )}
+        {covered && (
+          <div
+            class="veil"
+            onClick={() => {
+              if (inspector) bench.inspector_open.value = false;
+              else bench.sessions_open.value = false;
+            }}
+          />
+        )}
         <StatusLine />
       </div>
       <Dialogs />
@@ -61,12 +90,32 @@ function MiddleHead() {
   const thread = shown?.thread.value;
   return (
     <header class="pane-head middle-head">
-      {!bench.sessions_open.value && <QuietButton icon="panel_left" label={t.sessions.show} onClick={() => { bench.sessions_open.value = true; }} />}
-      <h1 class="clip" dir="auto">{thread?.title || t.sessions.untitled}</h1>
+      {!bench.sessions_open.value && (
+        <QuietButton
+          icon="panel_left"
+          label={t.sessions.show}
+          data-opens="sessions"
+          onClick={() => {
+            bench.sessions_open.value = true;
+          }}
+        />
+      )}
+      <h1 class="clip" dir="auto">
+        {thread?.title || t.sessions.untitled}
+      </h1>
       {thread && <Chip>{t.composer.protocols[thread.engine]}</Chip>}
       <span class="grow" />
       <ContextMeter />
-      {!bench.inspector_open.value && <QuietButton icon="panel_right" label={t.inspector.show} onClick={() => { bench.inspector_open.value = true; }} />}
+      {!bench.inspector_open.value && (
+        <QuietButton
+          icon="panel_right"
+          label={t.inspector.show}
+          data-opens="inspector"
+          onClick={() => {
+            bench.inspector_open.value = true;
+          }}
+        />
+      )}
     </header>
   );
 }
@@ -80,7 +129,9 @@ function ContextMeter() {
   if (most === null) return <Chip title={t.meter.context_unknown(usage.total)}>{short_count(usage.total)}</Chip>;
   return (
     <span class="context-meter" title={t.meter.context_words(usage.total, most)}>
-      <span class="muted number">{short_count(usage.total)} / {short_count(most)}</span>
+      <span class="muted number">
+        {short_count(usage.total)} / {short_count(most)}
+      </span>
       <Bar value={usage.total} most={most} words={t.meter.context_words(usage.total, most)} />
     </span>
   );
@@ -115,6 +166,17 @@ function use_room(bench: Bench): void {
     for (const query of [two, three]) query.addEventListener("change", measure, { signal: ending.signal });
     return () => ending.abort();
   }, []);
+}
+
+/** Focus goes into the pane that slides over the middle, and back to the button that brought it. */
+function use_focus_over(over: "inspector" | "sessions" | null): void {
+  const before = useRef(over);
+  useEffect(() => {
+    const was = before.current;
+    before.current = over;
+    if (over === was) return;
+    document.querySelector<HTMLElement>(over ? `.pane.${over} .pane-close` : `[data-opens=${was}]`)?.focus();
+  }, [over]);
 }
 
 function use_theme(bench: Bench): void {

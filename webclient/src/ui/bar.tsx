@@ -1,7 +1,17 @@
 // How full something is, as a drawing with words: the drawing is an SVG because its width is data, and the page's policy
 // admits no inline style.
 
-export function Bar({ value, most, words, shown = false }: { value: number; most: number; words: string; shown?: boolean }) {
+export function Bar({
+  value,
+  most,
+  words,
+  shown = false,
+}: {
+  value: number;
+  most: number;
+  words: string;
+  shown?: boolean;
+}) {
   const part = most > 0 ? Math.min(1, value / most) : 0;
   const look = part >= 0.95 ? "bad" : part >= 0.8 ? "warn" : "good";
   return (

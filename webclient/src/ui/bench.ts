@@ -43,7 +43,12 @@ export interface Bench {
   readonly thread: ReadonlySignal<ThreadView | null>;
   /** What is shown: a record, or the current thread. */
   readonly transcript: ReadonlySignal<Transcript | null>;
-  readonly attempt: ReadonlySignal<{ readonly turn: TurnView; readonly view: AttemptView; readonly place: number; readonly of: number } | null>;
+  readonly attempt: ReadonlySignal<{
+    readonly turn: TurnView;
+    readonly view: AttemptView;
+    readonly place: number;
+    readonly of: number;
+  } | null>;
 }
 
 export function new_bench(engine: Engine): Bench {

@@ -23,7 +23,14 @@ export function Button({ label, icon, look = "", children, title, ...rest }: But
   const tab = useContext(TabStop);
   const bare = children === undefined;
   return (
-    <button type="button" tabIndex={tab === 0 ? undefined : -1} {...rest} class={`button ${look} ${bare ? "square" : ""}`} aria-label={label} title={title ?? (bare ? label : undefined)}>
+    <button
+      type="button"
+      tabIndex={tab === 0 ? undefined : -1}
+      {...rest}
+      class={`button ${look} ${bare ? "square" : ""}`}
+      aria-label={label}
+      title={title ?? (bare ? label : undefined)}
+    >
       {icon && <Icon name={icon} />}
       {children}
     </button>
@@ -33,7 +40,15 @@ export function Button({ label, icon, look = "", children, title, ...rest }: But
 export const QuietButton = (props: ButtonProps) => <Button {...props} look={`quiet small ${props.look ?? ""}`} />;
 
 /** Copies what `text` gives at the time of the click. */
-export function CopyButton({ text, label = t.copy, children }: { text: () => string; label?: string; children?: ComponentChildren }) {
+export function CopyButton({
+  text,
+  label = t.copy,
+  children,
+}: {
+  text: () => string;
+  label?: string;
+  children?: ComponentChildren;
+}) {
   const bench = use_bench();
   const [copied, set_copied] = useState(false);
   useEffect(() => {
@@ -53,7 +68,11 @@ export function CopyButton({ text, label = t.copy, children }: { text: () => str
 }
 
 export function Chip({ look = "", title, children }: { look?: string; title?: string; children: ComponentChildren }) {
-  return <span class={`chip ${look}`} title={title}>{children}</span>;
+  return (
+    <span class={`chip ${look}`} title={title}>
+      {children}
+    </span>
+  );
 }
 
 /** The present time, anew every so many milliseconds while `live`. */
@@ -75,14 +94,29 @@ export function use_loaded<T>(load: (() => Promise<T>) | null, failed?: () => vo
   useEffect(() => {
     if (!wanted) return;
     let gone = false;
-    load().then((loaded) => gone || set_value({ loaded }), () => gone || failed?.());
-    return () => { gone = true; };
+    load().then(
+      (loaded) => gone || set_value({ loaded }),
+      () => gone || failed?.(),
+    );
+    return () => {
+      gone = true;
+    };
   }, [wanted]);
   return value?.loaded ?? null;
 }
 
 /** A modal dialog of the platform: it keeps the focus, closes by Escape, and gives the focus back. */
-export function Modal({ label, look = "", close, children }: { label: string; look?: string; close: () => void; children: ComponentChildren }) {
+export function Modal({
+  label,
+  look = "",
+  close,
+  children,
+}: {
+  label: string;
+  look?: string;
+  close: () => void;
+  children: ComponentChildren;
+}) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const dialog = element.current!;
@@ -98,7 +132,10 @@ export function Modal({ label, look = "", close, children }: { label: string; lo
       ref={element}
       class={`modal ${look}`}
       aria-label={label}
-      onCancel={(event) => { event.preventDefault(); close(); }}
+      onCancel={(event) => {
+        event.preventDefault();
+        close();
+      }}
       onMouseDown={(event) => event.target === event.currentTarget && close()}
     >
       {children}
@@ -107,12 +144,32 @@ export function Modal({ label, look = "", close, children }: { label: string; lo
 }
 
 /** A labelled field of a form, with its hint and what is wrong with it. */
-export function Labelled({ id, label, hint, problem, children }: { id: string; label: ComponentChildren; hint?: string; problem?: string | null; children: ComponentChildren }) {
+export function Labelled({
+  id,
+  label,
+  hint,
+  problem,
+  children,
+}: {
+  id: string;
+  label: ComponentChildren;
+  hint?: string;
+  problem?: string | null;
+  children: ComponentChildren;
+}) {
   return (
     <div class="labelled">
       <label for={id}>{label}</label>
       {children}
-      {problem ? <p class="problem" id={`${id}-words`} role="alert">{problem}</p> : hint ? <p class="hint" id={`${id}-words`}>{hint}</p> : null}
+      {problem ? (
+        <p class="problem" id={`${id}-words`} role="alert">
+          {problem}
+        </p>
+      ) : hint ? (
+        <p class="hint" id={`${id}-words`}>
+          {hint}
+        </p>
+      ) : null}
     </div>
   );
 }

@@ -6,7 +6,12 @@ import { use_bench } from "../bench";
 import { t } from "../strings";
 
 const boundary: Partial<Record<TurnState["kind"], string>> = {
-  connecting: t.announce.started, done: t.announce.done, cut: t.announce.cut, stopped: t.announce.stopped, tools: t.announce.tools, approval: t.announce.approval,
+  connecting: t.announce.started,
+  done: t.announce.done,
+  cut: t.announce.cut,
+  stopped: t.announce.stopped,
+  tools: t.announce.tools,
+  approval: t.announce.approval,
 };
 
 export function Announcer() {
@@ -22,5 +27,9 @@ export function Announcer() {
     const words = kind && boundary[kind];
     if (news && words) bench.said.value = words;
   }, [turn?.id, kind]);
-  return <div class="unseen" role="status" aria-live="polite">{bench.said.value}</div>;
+  return (
+    <div class="unseen" role="status" aria-live="polite">
+      {bench.said.value}
+    </div>
+  );
 }

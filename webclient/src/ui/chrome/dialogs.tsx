@@ -9,9 +9,12 @@ import { Shortcuts } from "./shortcuts";
 export function OpenDialog({ dialog }: { dialog: Dialog }) {
   const bench = use_bench();
   switch (dialog.kind) {
-    case "settings": return <SettingsDialog section={dialog.section} />;
-    case "palette": return <Palette />;
-    case "shortcuts": return <Shortcuts />;
+    case "settings":
+      return <SettingsDialog section={dialog.section} />;
+    case "palette":
+      return <Palette />;
+    case "shortcuts":
+      return <Shortcuts />;
     default: {
       const thread = bench.engine.sessions.list.value.find((one) => one.id === dialog.thread);
       return thread ? <SessionDialog kind={dialog.kind} thread={thread} /> : null;

@@ -11,7 +11,10 @@ const is_typing = (target: EventTarget | null): boolean =>
 function act_of(bench: Bench, event: KeyboardEvent): (() => void) | null {
   const control = event.ctrlKey || event.metaKey;
   const key = event.key.toLowerCase();
-  if (control && !event.shiftKey && key === "k") return () => { bench.dialog.value = { kind: "palette" }; };
+  if (control && !event.shiftKey && key === "k")
+    return () => {
+      bench.dialog.value = { kind: "palette" };
+    };
   if (control && event.shiftKey && key === "o") return () => begin_session(bench);
   if (control && event.shiftKey && key === "f") return () => bench.engine.flush();
   if (control) return null;
@@ -23,7 +26,10 @@ function act_of(bench: Bench, event: KeyboardEvent): (() => void) | null {
   if (key === "escape") return escape_of(bench);
   if (is_typing(event.target) || !bench.engine.settings.value.value.shortcuts) return null;
   if (key === "/") return () => document.getElementById("prompt")?.focus();
-  if (key === "?") return () => { bench.dialog.value = { kind: "shortcuts" }; };
+  if (key === "?")
+    return () => {
+      bench.dialog.value = { kind: "shortcuts" };
+    };
   return null;
 }
 
@@ -31,9 +37,18 @@ function act_of(bench: Bench, event: KeyboardEvent): (() => void) | null {
 function escape_of(bench: Bench): (() => void) | null {
   const thread = bench.thread.value;
   if (thread?.busy.value) return () => thread.stop();
-  if (bench.editing.value !== null) return () => { bench.editing.value = null; };
-  if (bench.room.value < 3 && bench.inspector_open.value) return () => { bench.inspector_open.value = false; };
-  if (bench.room.value < 2 && bench.sessions_open.value) return () => { bench.sessions_open.value = false; };
+  if (bench.editing.value !== null)
+    return () => {
+      bench.editing.value = null;
+    };
+  if (bench.room.value < 3 && bench.inspector_open.value)
+    return () => {
+      bench.inspector_open.value = false;
+    };
+  if (bench.room.value < 2 && bench.sessions_open.value)
+    return () => {
+      bench.sessions_open.value = false;
+    };
   return null;
 }
 

@@ -15,7 +15,9 @@ export function Palette() {
   const all = useMemo(() => commands(bench), []);
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   const found = all.filter((command) => words.every((word) => command.name.toLowerCase().includes(word))).slice(0, 40);
-  const close = () => { bench.dialog.value = null; };
+  const close = () => {
+    bench.dialog.value = null;
+  };
   const run = (place: number) => {
     const command = found[place];
     if (!command) return;
@@ -39,12 +41,36 @@ export function Palette() {
     <Modal label={t.palette.title} look="palette" close={close}>
       <div class="palette-field">
         <Icon name="search" />
-        <input autofocus role="combobox" aria-label={t.palette.label} aria-expanded="true" aria-controls="palette-list" aria-activedescendant={found[at] ? `command-${at}` : undefined} autocomplete="off" placeholder={t.palette.label} value={query} onInput={(event) => { set_query(event.currentTarget.value); set_at(0); }} onKeyDown={on_key} />
+        <input
+          autofocus
+          role="combobox"
+          aria-label={t.palette.label}
+          aria-expanded="true"
+          aria-controls="palette-list"
+          aria-activedescendant={found[at] ? `command-${at}` : undefined}
+          autocomplete="off"
+          placeholder={t.palette.label}
+          value={query}
+          onInput={(event) => {
+            set_query(event.currentTarget.value);
+            set_at(0);
+          }}
+          onKeyDown={on_key}
+        />
       </div>
       <ul ref={list} class="bare palette-list" id="palette-list" role="listbox" aria-label={t.palette.title}>
         {found.map((command, place) => (
-          <li key={command.name} id={`command-${place}`} role="option" aria-selected={place === at} onMouseMove={() => set_at(place)} onClick={() => run(place)}>
-            <Icon name={command.icon as IconName} /><span class="clip grow">{command.name}</span>{command.keys && <kbd>{command.keys}</kbd>}
+          <li
+            key={command.name}
+            id={`command-${place}`}
+            role="option"
+            aria-selected={place === at}
+            onMouseMove={() => set_at(place)}
+            onClick={() => run(place)}
+          >
+            <Icon name={command.icon as IconName} />
+            <span class="clip grow">{command.name}</span>
+            {command.keys && <kbd>{command.keys}</kbd>}
           </li>
         ))}
       </ul>

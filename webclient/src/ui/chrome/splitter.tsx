@@ -18,7 +18,8 @@ export function Splitter() {
     const move = (moved: PointerEvent) => put((document.documentElement.clientWidth - moved.clientX) / unit);
     const end = new AbortController();
     handle.addEventListener("pointermove", move, { signal: end.signal });
-    for (const over of ["pointerup", "pointercancel"] as const) handle.addEventListener(over, () => end.abort(), { once: true });
+    for (const over of ["pointerup", "pointercancel"] as const)
+      handle.addEventListener(over, () => end.abort(), { once: true });
   };
   const on_key = (event: KeyboardEvent) => {
     const by = { ArrowLeft: 1, ArrowRight: -1 }[event.key];
@@ -26,5 +27,18 @@ export function Splitter() {
     event.preventDefault();
     put(width + by);
   };
-  return <div class="splitter" role="separator" aria-orientation="vertical" aria-label={t.inspector.resize} aria-valuemin={LEAST} aria-valuemax={MOST} aria-valuenow={Math.round(width)} tabIndex={0} onPointerDown={drag} onKeyDown={on_key} />;
+  return (
+    <div
+      class="splitter"
+      role="separator"
+      aria-orientation="vertical"
+      aria-label={t.inspector.resize}
+      aria-valuemin={LEAST}
+      aria-valuemax={MOST}
+      aria-valuenow={Math.round(width)}
+      tabIndex={0}
+      onPointerDown={drag}
+      onKeyDown={on_key}
+    />
+  );
 }

@@ -8,15 +8,26 @@ import { Button, QuietButton, use_now } from "../parts";
 import { t } from "../strings";
 
 const looks: Record<ConnectionState["kind"], string> = {
-  unknown: "", checking: "live", connected: "good", noKey: "warn", badKey: "bad", unready: "warn", reconnecting: "bad", offline: "bad",
+  unknown: "",
+  checking: "live",
+  connected: "good",
+  noKey: "warn",
+  badKey: "bad",
+  unready: "warn",
+  reconnecting: "bad",
+  offline: "bad",
 };
 
 function words_of(state: ConnectionState, now: number): string {
   switch (state.kind) {
-    case "connected": return `${t.connection.connected} · ${span(state.latencyMs)}`;
-    case "unready": return `${t.connection.unready} (${state.status})`;
-    case "reconnecting": return `${t.connection.lost} · ${t.connection.next(state.attempt, seconds_until(state.next, now))}`;
-    default: return t.connection[state.kind];
+    case "connected":
+      return `${t.connection.connected} · ${span(state.latencyMs)}`;
+    case "unready":
+      return `${t.connection.unready} (${state.status})`;
+    case "reconnecting":
+      return `${t.connection.lost} · ${t.connection.next(state.attempt, seconds_until(state.next, now))}`;
+    default:
+      return t.connection[state.kind];
   }
 }
 
@@ -25,18 +36,37 @@ export function StatusLine() {
   const { connection, settings, sessions } = bench.engine;
   const state = connection.state.value;
   const now = use_now(state.kind === "reconnecting", 250);
-  const waits = state.kind === "reconnecting" || state.kind === "offline" || state.kind === "unready" || state.kind === "badKey";
+  const waits =
+    state.kind === "reconnecting" || state.kind === "offline" || state.kind === "unready" || state.kind === "badKey";
   return (
     <footer class="status" aria-label={t.status.title}>
       <span class={`dot ${looks[state.kind]}`} />
       <span class="number">{words_of(state, now)}</span>
-      {waits && <Button look="small" onClick={() => connection.tryNow()}>{t.connection.now}</Button>}
+      {waits && (
+        <Button look="small" onClick={() => connection.tryNow()}>
+          {t.connection.now}
+        </Button>
+      )}
       <span class="muted clip status-url">{settings.value.value.baseUrl || location.origin}</span>
       {sessions.ready.value && !sessions.durable.value && <span class="problem">{t.status.not_durable}</span>}
       <span class="grow" />
-      {connection.outdated.value && <><span class="warn-words">{t.connection.newer}</span><Button look="small" onClick={() => location.reload()}>{t.connection.reload}</Button></>}
+      {connection.outdated.value && (
+        <>
+          <span class="warn-words">{t.connection.newer}</span>
+          <Button look="small" onClick={() => location.reload()}>
+            {t.connection.reload}
+          </Button>
+        </>
+      )}
       <Toast />
-      <QuietButton look="keys-hint" onClick={() => { bench.dialog.value = { kind: "shortcuts" }; }}><kbd>?</kbd> {t.shortcuts.title}</QuietButton>
+      <QuietButton
+        look="keys-hint"
+        onClick={() => {
+          bench.dialog.value = { kind: "shortcuts" };
+        }}
+      >
+        <kbd>?</kbd> {t.shortcuts.title}
+      </QuietButton>
     </footer>
   );
 }
@@ -46,8 +76,17 @@ function Toast() {
   const words = toast.value;
   useEffect(() => {
     if (words === "") return;
-    const timer = setTimeout(() => { toast.value = ""; }, words === t.copied ? 1500 : 8000);
+    const timer = setTimeout(
+      () => {
+        toast.value = "";
+      },
+      words === t.copied ? 1500 : 8000,
+    );
     return () => clearTimeout(timer);
   }, [words]);
-  return <span class={`toast ${words ? "" : "gone"}`} role="alert">{words === t.copied ? "" : words}</span>;
+  return (
+    <span class={`toast ${words ? "" : "gone"}`} role="alert">
+      {words === t.copied ? "" : words}
+    </span>
+  );
 }

@@ -34,23 +34,65 @@ function Open({ thread }: { thread: ThreadView }) {
     send();
   };
   return (
-    <form class="composer" aria-label={t.composer.label} onSubmit={(event) => { event.preventDefault(); send(); }}>
+    <form
+      class="composer"
+      aria-label={t.composer.label}
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
       <div class={`composer-box ${over > 0 ? "over" : ""}`}>
-        <textarea ref={field} id="prompt" class="composer-field" rows={1} value={draft} dir="auto" aria-label={t.composer.label} placeholder={t.composer.placeholder} aria-describedby="size-words" aria-invalid={over > 0} onInput={(event) => { thread.draft.value = event.currentTarget.value; }} onKeyDown={on_key} />
+        <textarea
+          ref={field}
+          id="prompt"
+          class="composer-field"
+          rows={1}
+          value={draft}
+          dir="auto"
+          aria-label={t.composer.label}
+          placeholder={t.composer.placeholder}
+          aria-describedby="size-words"
+          aria-invalid={over > 0}
+          onInput={(event) => {
+            thread.draft.value = event.currentTarget.value;
+          }}
+          onKeyDown={on_key}
+        />
         <div class="composer-row">
           <Options thread={thread} />
           <span class="grow" />
-          {busy && <QuietButton icon="flush" label={t.composer.flush} title={t.composer.flush_hint} onClick={() => bench.engine.flush()} />}
-          {busy
-            ? <Button icon="stop" look="stop" onClick={() => thread.stop()}>{t.composer.stop}</Button>
-            : <Button icon="send" look="main" type="submit" disabled={!can_send}>{t.composer.send}</Button>}
+          {busy && (
+            <QuietButton
+              icon="flush"
+              label={t.composer.flush}
+              title={t.composer.flush_hint}
+              onClick={() => bench.engine.flush()}
+            />
+          )}
+          {busy ? (
+            <Button icon="stop" look="stop" onClick={() => thread.stop()}>
+              {t.composer.stop}
+            </Button>
+          ) : (
+            <Button icon="send" look="main" type="submit" disabled={!can_send}>
+              {t.composer.send}
+            </Button>
+          )}
         </div>
       </div>
       <div class="composer-foot">
-        <span id="size-words" class={`number ${over > 0 ? "problem" : "muted"}`}>{over > 0 ? t.composer.too_large(over) : t.composer.size(size.bytes, size.limit)}</span>
-        {size.limit !== null && <Bar value={size.bytes} most={size.limit} words={`${bytes(size.bytes)} / ${bytes(size.limit)}`} />}
+        <span id="size-words" class={`number ${over > 0 ? "problem" : "muted"}`}>
+          {over > 0 ? t.composer.too_large(over) : t.composer.size(size.bytes, size.limit)}
+        </span>
+        {size.limit !== null && (
+          <Bar value={size.bytes} most={size.limit} words={`${bytes(size.bytes)} / ${bytes(size.limit)}`} />
+        )}
         <span class="grow" />
-        <span class="muted keys-hint"><kbd>Enter</kbd> {t.composer.send} <kbd>⇧ Enter</kbd> {t.shortcuts.list.line} <kbd>Ctrl K</kbd> {t.shortcuts.list.commands}</span>
+        <span class="muted keys-hint">
+          <kbd>Enter</kbd> {t.composer.send} <kbd>⇧ Enter</kbd> {t.shortcuts.list.line} <kbd>Ctrl K</kbd>{" "}
+          {t.shortcuts.list.commands}
+        </span>
       </div>
     </form>
   );

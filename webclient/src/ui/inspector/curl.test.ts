@@ -12,10 +12,20 @@ describe("copy as curl", () => {
   });
 
   it("masks what was said, and keeps what steers the request", () => {
-    const body = JSON.stringify({ model: "m", temperature: 0.2, messages: [{ role: "user", content: "canary-7f3a" }], metadata: { who: "canary-7f3a" } });
+    const body = JSON.stringify({
+      model: "m",
+      temperature: 0.2,
+      messages: [{ role: "user", content: "canary-7f3a" }],
+      metadata: { who: "canary-7f3a" },
+    });
     const line = curl({ ...request, body }, false);
     expect(line).not.toContain("canary-7f3a");
-    expect(JSON.parse(masked_body(body))).toEqual({ model: "m", temperature: 0.2, messages: [{ role: "<text of 4>", content: "<text of 11>" }], metadata: { who: "<text of 11>" } });
+    expect(JSON.parse(masked_body(body))).toEqual({
+      model: "m",
+      temperature: 0.2,
+      messages: [{ role: "<text of 4>", content: "<text of 11>" }],
+      metadata: { who: "<text of 11>" },
+    });
   });
 
   it("masks a body that is no JSON wholly", () => {

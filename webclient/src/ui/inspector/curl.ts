@@ -17,20 +17,46 @@ function header(name: string, value: string): string {
 /** A value of the same shape, without what was in it. */
 function mask(shape: Shape): Json {
   switch (shape.kind) {
-    case "object": return Object.fromEntries(shape.fields.map(([key, value]) => [key, mask(value)]));
-    case "list": return shape.entries.map(mask);
+    case "object":
+      return Object.fromEntries(shape.fields.map(([key, value]) => [key, mask(value)]));
+    case "list":
+      return shape.entries.map(mask);
     case "string":
-    case "text": return `<text of ${shape.length}>`;
-    case "number": return 0;
-    case "boolean": return false;
-    default: return null;
+    case "text":
+      return `<text of ${shape.length}>`;
+    case "number":
+      return 0;
+    case "boolean":
+      return false;
+    default:
+      return null;
   }
 }
 
 /** Members of a request that only steer it; all others are payload. */
 export const steering: ReadonlySet<string> = new Set([
-  "model", "stream", "stream_options", "temperature", "top_p", "top_k", "min_p", "max_tokens", "max_completion_tokens", "max_output_tokens", "min_tokens", "n", "seed",
-  "tool_choice", "parallel_tool_calls", "frequency_penalty", "presence_penalty", "repetition_penalty", "ignore_eos", "logprobs", "top_logprobs", "store",
+  "model",
+  "stream",
+  "stream_options",
+  "temperature",
+  "top_p",
+  "top_k",
+  "min_p",
+  "max_tokens",
+  "max_completion_tokens",
+  "max_output_tokens",
+  "min_tokens",
+  "n",
+  "seed",
+  "tool_choice",
+  "parallel_tool_calls",
+  "frequency_penalty",
+  "presence_penalty",
+  "repetition_penalty",
+  "ignore_eos",
+  "logprobs",
+  "top_logprobs",
+  "store",
 ]);
 
 export function masked_body(body: string): string {

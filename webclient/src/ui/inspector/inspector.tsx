@@ -13,7 +13,12 @@ import { TimingsPanel } from "./timings";
 import { ToolsPanel } from "./tools";
 
 const panels: Record<Tab, (props: { shown: Shown }) => preact.ComponentChildren> = {
-  request: RequestPanel, stream: StreamPanel, tools: () => <ToolsPanel />, memory: () => <MemoryPanel />, timings: TimingsPanel, raw: RawPanel,
+  request: RequestPanel,
+  stream: StreamPanel,
+  tools: () => <ToolsPanel />,
+  memory: () => <MemoryPanel />,
+  timings: TimingsPanel,
+  raw: RawPanel,
 };
 
 export type Shown = NonNullable<Bench["attempt"]["value"]>;
@@ -28,16 +33,31 @@ export function Inspector() {
   const Panel = panels[tab];
   const view = shown?.view;
   // Bodies and frames of the past are kept apart from the rest, and come when somebody looks.
-  useEffect(() => { if (view && view.frames.peek() === null) void view.load(); }, [view]);
+  useEffect(() => {
+    if (view && view.frames.peek() === null) void view.load();
+  }, [view]);
   return (
     <>
       <header class="pane-head">
         <h2 class="grow">{t.inspector.title}</h2>
         {shown && <AttemptPicker shown={shown} />}
-        <QuietButton icon="close" look="pane-close" label={t.inspector.hide} onClick={() => { bench.inspector_open.value = false; }} />
+        <QuietButton
+          icon="close"
+          look="pane-close"
+          label={t.inspector.hide}
+          onClick={() => {
+            bench.inspector_open.value = false;
+          }}
+        />
       </header>
       <Tabs />
-      <div class={`panel ${tab}`} role="tabpanel" id="inspector-panel" aria-labelledby={`tab-${tab}`} tabIndex={tab === "stream" ? undefined : 0}>
+      <div
+        class={`panel ${tab}`}
+        role="tabpanel"
+        id="inspector-panel"
+        aria-labelledby={`tab-${tab}`}
+        tabIndex={tab === "stream" ? undefined : 0}
+      >
         {shown || of_session.includes(tab) ? <Panel shown={shown!} /> : <p class="hollow">{t.inspector.nothing}</p>}
       </div>
     </>
@@ -62,7 +82,18 @@ function Tabs() {
   return (
     <div ref={list} class="tabs" role="tablist" aria-label={t.inspector.tabs_label} onKeyDown={on_key}>
       {tabs.map((tab) => (
-        <button key={tab} type="button" role="tab" id={`tab-${tab}`} aria-selected={tab === chosen} aria-controls="inspector-panel" tabIndex={tab === chosen ? 0 : -1} onClick={() => go(tab)}>{t.inspector.tabs[tab]}</button>
+        <button
+          key={tab}
+          type="button"
+          role="tab"
+          id={`tab-${tab}`}
+          aria-selected={tab === chosen}
+          aria-controls="inspector-panel"
+          tabIndex={tab === chosen ? 0 : -1}
+          onClick={() => go(tab)}
+        >
+          {t.inspector.tabs[tab]}
+        </button>
       ))}
     </div>
   );
@@ -73,10 +104,26 @@ function AttemptPicker({ shown }: { shown: Shown }) {
   if (shown.of < 2) return null;
   const go = (place: number) => inspect(bench, shown.turn.attempts.value[place]?.id ?? null);
   return (
-    <span class="siblings" role="group" aria-label={`${t.inspector.attempt} ${t.inspector.attempt_of(shown.place + 1, shown.of)}`}>
-      <QuietButton icon="left" label={t.turn.earlier} disabled={shown.place === 0} onClick={() => go(shown.place - 1)} />
-      <span class="number">{shown.place + 1}/{shown.of}</span>
-      <QuietButton icon="right" label={t.turn.later} disabled={shown.place === shown.of - 1} onClick={() => go(shown.place + 1)} />
+    <span
+      class="siblings"
+      role="group"
+      aria-label={`${t.inspector.attempt} ${t.inspector.attempt_of(shown.place + 1, shown.of)}`}
+    >
+      <QuietButton
+        icon="left"
+        label={t.turn.earlier}
+        disabled={shown.place === 0}
+        onClick={() => go(shown.place - 1)}
+      />
+      <span class="number">
+        {shown.place + 1}/{shown.of}
+      </span>
+      <QuietButton
+        icon="right"
+        label={t.turn.later}
+        disabled={shown.place === shown.of - 1}
+        onClick={() => go(shown.place + 1)}
+      />
     </span>
   );
 }
@@ -87,8 +134,14 @@ export function BodiesSwitch({ id }: { id: string }) {
   if (!bench.engine.settings.value.value.redaction) return null;
   const revealed = is_revealed(bench, id);
   return (
-    <QuietButton data-act="reveal-bodies" aria-pressed={revealed} title={t.inspector.shape_hint} onClick={() => set_revealed(bench, id, !revealed)}>
-      <Icon name={revealed ? "eye_off" : "eye"} />{revealed ? t.inspector.hide_payloads : t.inspector.reveal}
+    <QuietButton
+      data-act="reveal-bodies"
+      aria-pressed={revealed}
+      title={t.inspector.shape_hint}
+      onClick={() => set_revealed(bench, id, !revealed)}
+    >
+      <Icon name={revealed ? "eye_off" : "eye"} />
+      {revealed ? t.inspector.hide_payloads : t.inspector.reveal}
     </QuietButton>
   );
 }

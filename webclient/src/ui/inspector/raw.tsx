@@ -23,9 +23,24 @@ export function RawPanel({ shown }: { shown: Shown }) {
         <span class="grow number">{bytes(attempt.bytes)}</span>
         <BodiesSwitch id={attempt.id} />
         {revealed && <CopyButton text={body} />}
-        {revealed && <QuietButton icon="out" onClick={() => save_file(`${attempt.id}.${attempt.framing === "plain" ? "json" : "sse"}`, "application/octet-stream", Uint8Array.from(view.body()))}>{t.inspector.frame_save}</QuietButton>}
+        {revealed && (
+          <QuietButton
+            icon="out"
+            onClick={() =>
+              save_file(
+                `${attempt.id}.${attempt.framing === "plain" ? "json" : "sse"}`,
+                "application/octet-stream",
+                Uint8Array.from(view.body()),
+              )
+            }
+          >
+            {t.inspector.frame_save}
+          </QuietButton>
+        )}
       </div>
-      {!revealed && attempt.framing === "plain" && <Payload text={body()} revealed={false} label={t.inspector.tabs.raw} />}
+      {!revealed && attempt.framing === "plain" && (
+        <Payload text={body()} revealed={false} label={t.inspector.tabs.raw} />
+      )}
       {!revealed && attempt.framing !== "plain" && <p class="hint">{t.inspector.shape_hint}</p>}
       {revealed && attempt.bytes > MOST_SHOWN && <p class="hint">{t.inspector.raw_large(MOST_SHOWN, attempt.bytes)}</p>}
       {revealed && <pre class="wire">{new TextDecoder().decode(view.body().subarray(0, MOST_SHOWN))}</pre>}

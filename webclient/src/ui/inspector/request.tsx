@@ -10,7 +10,12 @@ import { Payload } from "../transcript/payload";
 import { curl, steering } from "./curl";
 import { BodiesSwitch, type Shown } from "./inspector";
 
-const outcome_looks: Record<Attempt["outcome"]["kind"], string> = { running: "info", whole: "good", stopped: "warn", failed: "bad" };
+const outcome_looks: Record<Attempt["outcome"]["kind"], string> = {
+  running: "info",
+  whole: "good",
+  stopped: "warn",
+  failed: "bad",
+};
 
 export function RequestPanel({ shown }: { shown: Shown }) {
   const bench = use_bench();
@@ -21,26 +26,48 @@ export function RequestPanel({ shown }: { shown: Shown }) {
     <>
       <section class="panel-part">
         <div class="row wrap">
-          <code class="request-line grow">{request.method} {path_of(request.url)}</code>
-          {response && <Chip look={response.status < 400 ? "good" : "bad"}>{response.status} {response.statusText}</Chip>}
+          <code class="request-line grow">
+            {request.method} {path_of(request.url)}
+          </code>
+          {response && (
+            <Chip look={response.status < 400 ? "good" : "bad"}>
+              {response.status} {response.statusText}
+            </Chip>
+          )}
           <Chip look={outcome_looks[attempt.outcome.kind]}>{t.inspector.outcome[attempt.outcome.kind]}</Chip>
         </div>
         <div class="row wrap">
           <span class="muted number">{time_seconds(request.at)}</span>
           <span class="grow" />
-          <CopyButton text={() => curl(request, revealed)} label={t.inspector.curl}>{t.inspector.curl}</CopyButton>
-          <QuietButton icon="out" onClick={() => { bench.dialog.value = { kind: "export", thread: attempt.thread }; }} disabled={bench.replay.value !== null}>{t.inspector.record}</QuietButton>
+          <CopyButton text={() => curl(request, revealed)} label={t.inspector.curl}>
+            {t.inspector.curl}
+          </CopyButton>
+          <QuietButton
+            icon="out"
+            onClick={() => {
+              bench.dialog.value = { kind: "export", thread: attempt.thread };
+            }}
+            disabled={bench.replay.value !== null}
+          >
+            {t.inspector.record}
+          </QuietButton>
         </div>
       </section>
       <Ids attempt={attempt} />
       <Headers title={t.inspector.headers_sent} headers={request.headers} />
       <section class="panel-part">
-        <div class="row"><h3 class="grow">{t.inspector.body}</h3><BodiesSwitch id={attempt.id} />{revealed && <CopyButton text={() => request.body} />}</div>
+        <div class="row">
+          <h3 class="grow">{t.inspector.body}</h3>
+          <BodiesSwitch id={attempt.id} />
+          {revealed && <CopyButton text={() => request.body} />}
+        </div>
         <Payload text={request.body} revealed={revealed} label={t.inspector.body} open={steering} />
       </section>
-      {response
-        ? <Headers title={t.inspector.headers_received} headers={response.headers} note={t.inspector.headers_hidden} />
-        : <p class="hollow">{t.inspector.no_answer}</p>}
+      {response ? (
+        <Headers title={t.inspector.headers_received} headers={response.headers} note={t.inspector.headers_hidden} />
+      ) : (
+        <p class="hollow">{t.inspector.no_answer}</p>
+      )}
     </>
   );
 }
@@ -53,25 +80,58 @@ function path_of(url: string): string {
   }
 }
 
-const verdict_looks: Record<Echo["verdict"], string> = { pending: "info", same: "good", missing: "bad", changed: "bad" };
+const verdict_looks: Record<Echo["verdict"], string> = {
+  pending: "info",
+  same: "good",
+  missing: "bad",
+  changed: "bad",
+};
 const is_alert = (echo: Echo): boolean => echo.verdict === "missing" || echo.verdict === "changed";
 
 function Ids({ attempt }: { attempt: Attempt }) {
-  const linked = [[t.inspector.retries, attempt.retries], [t.inspector.continues, attempt.continues]] as const;
+  const linked = [
+    [t.inspector.retries, attempt.retries],
+    [t.inspector.continues, attempt.continues],
+  ] as const;
   return (
     <section class="panel-part">
       <h3>{t.inspector.ids}</h3>
-      {attempt.echo.some(is_alert) && <p class="problem row" role="alert"><Icon name="warn" />{t.inspector.mismatch}</p>}
+      {attempt.echo.some(is_alert) && (
+        <p class="problem row" role="alert">
+          <Icon name="warn" />
+          {t.inspector.mismatch}
+        </p>
+      )}
       {attempt.echo.map((echo) => (
         <div key={echo.header} class={`echo ${is_alert(echo) ? "mismatch" : ""}`}>
-          <div class="row"><span class="echo-name grow">{echo.header}</span><Chip look={verdict_looks[echo.verdict]}>{t.inspector.verdict[echo.verdict]}</Chip><CopyButton text={() => echo.sent} /></div>
+          <div class="row">
+            <span class="echo-name grow">{echo.header}</span>
+            <Chip look={verdict_looks[echo.verdict]}>{t.inspector.verdict[echo.verdict]}</Chip>
+            <CopyButton text={() => echo.sent} />
+          </div>
           <dl class="pair">
-            <dt>{t.inspector.sent}</dt><dd><code>{echo.sent}</code></dd>
-            <dt>{t.inspector.received}</dt><dd><code>{echo.received ?? "–"}</code></dd>
+            <dt>{t.inspector.sent}</dt>
+            <dd>
+              <code>{echo.sent}</code>
+            </dd>
+            <dt>{t.inspector.received}</dt>
+            <dd>
+              <code>{echo.received ?? "–"}</code>
+            </dd>
           </dl>
         </div>
       ))}
-      {linked.map(([name, id]) => id !== null && <dl key={name} class="pair"><dt>{name}</dt><dd><code>{id}</code></dd></dl>)}
+      {linked.map(
+        ([name, id]) =>
+          id !== null && (
+            <dl key={name} class="pair">
+              <dt>{name}</dt>
+              <dd>
+                <code>{id}</code>
+              </dd>
+            </dl>
+          ),
+      )}
     </section>
   );
 }
@@ -81,7 +141,12 @@ function Headers({ title, headers, note }: { title: string; headers: readonly He
     <section class="panel-part">
       <h3>{title}</h3>
       <dl class="headers">
-        {headers.map(([name, value], at) => <div key={at}><dt>{name}</dt><dd>{value}</dd></div>)}
+        {headers.map(([name, value], at) => (
+          <div key={at}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
       </dl>
       {note && <p class="hint">{note}</p>}
     </section>

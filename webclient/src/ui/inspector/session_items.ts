@@ -10,11 +10,17 @@ export interface Placed<I extends Item = Item> {
 }
 
 /** In the order of the transcript. Reads signals: who calls it is painted anew when an item of these kinds changes. */
-export function items_of<K extends ItemKind>(bench: Bench, ...kinds: readonly K[]): Placed<Extract<Item, { kind: K }>>[] {
+export function items_of<K extends ItemKind>(
+  bench: Bench,
+  ...kinds: readonly K[]
+): Placed<Extract<Item, { kind: K }>>[] {
   const turns = bench.transcript.value?.turns.value ?? [];
   const wanted: ReadonlySet<ItemKind> = new Set(kinds);
   return turns.flatMap((turn, at) =>
-    turn.items.value.filter((view) => wanted.has(view.kind)).map((view) => ({ item: view.item.value as Extract<Item, { kind: K }>, number: at + 1 })));
+    turn.items.value
+      .filter((view) => wanted.has(view.kind))
+      .map((view) => ({ item: view.item.value as Extract<Item, { kind: K }>, number: at + 1 })),
+  );
 }
 
 /** Moves the focus to the item in the transcript. */

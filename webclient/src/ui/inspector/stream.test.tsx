@@ -5,13 +5,20 @@ import { attempt_of, attempt_view, fixture_engine, turn_view } from "../fixtures
 import { masked_preview, StreamPanel } from "./stream";
 import { gap_chart } from "./timings";
 
-const texts = Array.from({ length: 5000 }, (_, at) => `data: {"choices":[{"delta":{"content":"canary ${at}"}}]}\r\n\r\n`);
+const texts = Array.from(
+  { length: 5000 },
+  (_, at) => `data: {"choices":[{"delta":{"content":"canary ${at}"}}]}\r\n\r\n`,
+);
 
 function show() {
   const view = attempt_view(attempt_of(), texts);
   const turn = turn_view({ attempts: [view] });
   const bench = new_bench(fixture_engine({ turns: [turn] }));
-  return render(<BenchProvider value={bench}><StreamPanel shown={{ turn, view, place: 0, of: 1 }} /></BenchProvider>);
+  return render(
+    <BenchProvider value={bench}>
+      <StreamPanel shown={{ turn, view, place: 0, of: 1 }} />
+    </BenchProvider>,
+  );
 }
 
 afterEach(cleanup);
@@ -31,15 +38,21 @@ describe("the frames of a stream", () => {
     fireEvent.keyDown(getByRole("listbox"), { key: "ArrowDown" });
     expect(container.innerHTML).not.toContain("canary");
     fireEvent.click(getByText("Reveal bodies"));
-    expect(container.querySelector(".wire")?.textContent).toBe(`${texts[0]!.replaceAll("\r", "␍").replaceAll("\n", "␊\n")}`);
+    expect(container.querySelector(".wire")?.textContent).toBe(
+      `${texts[0]!.replaceAll("\r", "␍").replaceAll("\n", "␊\n")}`,
+    );
     fireEvent.click(getByText("Hex"));
     expect(container.querySelector(".wire")?.textContent).toContain("64 61 74 61 3a 20");
   });
 
   it("tell what a frame brings without what is in it", () => {
     const frame = attempt_view(attempt_of(), ["x"]).frame(0);
-    expect(masked_preview(frame, 'data: {"choices":[{"delta":{"role":"assistant","content":"abc"}}]}\n\n')).toBe("role(9) content(3)");
-    expect(masked_preview(frame, 'data: {"type":"response.output_text.delta","delta":"abc"}\n\n')).toBe("response.output_text.delta delta(3)");
+    expect(masked_preview(frame, 'data: {"choices":[{"delta":{"role":"assistant","content":"abc"}}]}\n\n')).toBe(
+      "role(9) content(3)",
+    );
+    expect(masked_preview(frame, 'data: {"type":"response.output_text.delta","delta":"abc"}\n\n')).toBe(
+      "response.output_text.delta delta(3)",
+    );
     expect(masked_preview(frame, "data: [DONE]\n\n")).toBe("event");
   });
 

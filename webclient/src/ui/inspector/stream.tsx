@@ -29,12 +29,28 @@ export function StreamPanel({ shown }: { shown: Shown }) {
   return (
     <div class="stream-panel">
       <div class="row stream-head">
-        <span class="grow number">{t.inspector.frames(total)} · {bytes(attempt.bytes)}</span>
+        <span class="grow number">
+          {t.inspector.frames(total)} · {bytes(attempt.bytes)}
+        </span>
         <BodiesSwitch id={attempt.id} />
-        {revealed && <QuietButton icon="out" onClick={save}>{t.inspector.frame_save}</QuietButton>}
+        {revealed && (
+          <QuietButton icon="out" onClick={save}>
+            {t.inspector.frame_save}
+          </QuietButton>
+        )}
       </div>
-      <FrameList key={view.id} view={view} total={total} live={attempt.outcome.kind === "running"} chosen={chosen} choose={set_chosen} revealed={revealed} />
-      {chosen !== null && chosen < total && <FrameDetail view={view} index={chosen} revealed={revealed} close={() => set_chosen(null)} />}
+      <FrameList
+        key={view.id}
+        view={view}
+        total={total}
+        live={attempt.outcome.kind === "running"}
+        chosen={chosen}
+        choose={set_chosen}
+        revealed={revealed}
+      />
+      {chosen !== null && chosen < total && (
+        <FrameDetail view={view} index={chosen} revealed={revealed} close={() => set_chosen(null)} />
+      )}
     </div>
   );
 }
@@ -64,7 +80,9 @@ function FrameList({ view, total, live, chosen, choose, revealed }: ListProps) {
     watch.observe(scroller.current!);
     return () => watch.disconnect();
   }, []);
-  useLayoutEffect(() => { if (live && tail.current) scroller.current!.scrollTop = scroller.current!.scrollHeight; }, [total, live]);
+  useLayoutEffect(() => {
+    if (live && tail.current) scroller.current!.scrollTop = scroller.current!.scrollHeight;
+  }, [total, live]);
   const show = (index: number) => {
     choose(index);
     const { row, height } = window_of;
@@ -75,7 +93,9 @@ function FrameList({ view, total, live, chosen, choose, revealed }: ListProps) {
   const on_key = (event: KeyboardEvent) => {
     const at = chosen ?? -1;
     const page = Math.max(1, Math.floor(window_of.height / window_of.row) - 1);
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: total - 1, PageDown: at + page, PageUp: at - page }[event.key];
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: total - 1, PageDown: at + page, PageUp: at - page }[
+      event.key
+    ];
     if (to === undefined) return;
     event.preventDefault();
     show(Math.min(total - 1, Math.max(0, to)));
@@ -84,13 +104,38 @@ function FrameList({ view, total, live, chosen, choose, revealed }: ListProps) {
   const last = Math.min(total, Math.ceil((window_of.top + window_of.height) / window_of.row) + AROUND);
   const rows = [];
   for (let index = first; index < last; index += 1) {
-    rows.push(<FrameRow key={index} view={view} index={index} total={total} chosen={index === chosen} revealed={revealed} choose={choose} />);
+    rows.push(
+      <FrameRow
+        key={index}
+        view={view}
+        index={index}
+        total={total}
+        chosen={index === chosen}
+        revealed={revealed}
+        choose={choose}
+      />,
+    );
   }
   const columns = t.inspector.frame_columns;
   return (
     <div class="frames">
-      <div class="frame-row frame-names" aria-hidden="true"><span>{columns.index}</span><span>{columns.at}</span><span>{columns.gap}</span><span>{columns.bytes}</span><span>{columns.data}</span></div>
-      <div ref={scroller} class="frame-scroll" role="listbox" aria-label={t.inspector.tabs.stream} tabIndex={0} aria-activedescendant={chosen === null ? undefined : `frame-${chosen}`} onScroll={look} onKeyDown={on_key}>
+      <div class="frame-row frame-names" aria-hidden="true">
+        <span>{columns.index}</span>
+        <span>{columns.at}</span>
+        <span>{columns.gap}</span>
+        <span>{columns.bytes}</span>
+        <span>{columns.data}</span>
+      </div>
+      <div
+        ref={scroller}
+        class="frame-scroll"
+        role="listbox"
+        aria-label={t.inspector.tabs.stream}
+        tabIndex={0}
+        aria-activedescendant={chosen === null ? undefined : `frame-${chosen}`}
+        onScroll={look}
+        onKeyDown={on_key}
+      >
         <Spacer rows={first} />
         {rows}
         <Spacer rows={total - last} />
@@ -100,43 +145,93 @@ function FrameList({ view, total, live, chosen, choose, revealed }: ListProps) {
 }
 
 /** Room for rows that are not in the page. An SVG, because its height is data and inline styles are not admitted. */
-const Spacer = ({ rows }: { rows: number }) => (rows > 0 ? <svg class="spacer" aria-hidden="true" width="1" height={`${rows * ROW_REM}rem`} /> : null);
+const Spacer = ({ rows }: { rows: number }) =>
+  rows > 0 ? <svg class="spacer" aria-hidden="true" width="1" height={`${rows * ROW_REM}rem`} /> : null;
 
-function FrameRow({ view, index, total, chosen, revealed, choose }: { view: AttemptView; index: number; total: number; chosen: boolean; revealed: boolean; choose: (index: number) => void }) {
+function FrameRow({
+  view,
+  index,
+  total,
+  chosen,
+  revealed,
+  choose,
+}: {
+  view: AttemptView;
+  index: number;
+  total: number;
+  chosen: boolean;
+  revealed: boolean;
+  choose: (index: number) => void;
+}) {
   const frame = view.frame(index);
   const gap = index > 0 ? frame.atMs - view.frame(index - 1).atMs : frame.atMs;
   return (
-    <div id={`frame-${index}`} class={`frame-row ${frame.kind} ${gap >= 1000 ? "long-gap" : ""}`} role="option" aria-selected={chosen} aria-setsize={total} aria-posinset={index + 1} onClick={() => choose(index)}>
+    <div
+      id={`frame-${index}`}
+      class={`frame-row ${frame.kind} ${gap >= 1000 ? "long-gap" : ""}`}
+      role="option"
+      aria-selected={chosen}
+      aria-setsize={total}
+      aria-posinset={index + 1}
+      onClick={() => choose(index)}
+    >
       <span class="muted">{index}</span>
       <span>{exact_ms(frame.atMs)}</span>
       <span class="frame-gap">+{exact_ms(gap)}</span>
       <span>{count(frame.end - frame.start)}</span>
-      <span class="clip">{revealed ? preview(view.frameText(index)) : masked_preview(frame, view.frameText(index))}</span>
+      <span class="clip">
+        {revealed ? preview(view.frameText(index)) : masked_preview(frame, view.frameText(index))}
+      </span>
     </div>
   );
 }
 
-const preview = (text: string): string => text.replace(/^data: ?/, "").slice(0, 160).replace(/\s+$/, "").replaceAll("\n", "↵");
+const preview = (text: string): string =>
+  text
+    .replace(/^data: ?/, "")
+    .slice(0, 160)
+    .replace(/\s+$/, "")
+    .replaceAll("\n", "↵");
 
 /** What a frame brings, without what is in it: the event's name, and lengths of what its delta carries. */
 export function masked_preview(frame: Frame, text: string): string {
   const value = parsed(data_of(text))?.json;
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return frame.event || t.inspector.frame_kind[frame.kind];
+  if (value === null || typeof value !== "object" || Array.isArray(value))
+    return frame.event || t.inspector.frame_kind[frame.kind];
   const choice = Array.isArray(value.choices) ? value.choices[0] : null;
   const delta = choice && typeof choice === "object" && "delta" in choice ? choice.delta : value.delta;
   const parts = typeof delta === "string" ? [["delta", delta]] : Object.entries(delta ?? {});
-  const sizes = parts.filter(([, part]) => part !== null).map(([key, part]) => (typeof part === "string" ? `${key}(${part.length})` : `${key}`));
-  return [frame.event || (typeof value.type === "string" ? value.type : ""), ...sizes].filter(Boolean).join(" ") || Object.keys(value).join(" ");
+  const sizes = parts
+    .filter(([, part]) => part !== null)
+    .map(([key, part]) => (typeof part === "string" ? `${key}(${part.length})` : `${key}`));
+  return (
+    [frame.event || (typeof value.type === "string" ? value.type : ""), ...sizes].filter(Boolean).join(" ") ||
+    Object.keys(value).join(" ")
+  );
 }
 
 /** The data of an event: its data lines without the name, joined as the standard joins them. */
 const data_of = (text: string): string =>
-  text.split(/\r\n|\r|\n/).filter((line) => line.startsWith("data:")).map((line) => line.slice(5).replace(/^ /, "")).join("\n");
+  text
+    .split(/\r\n|\r|\n/)
+    .filter((line) => line.startsWith("data:"))
+    .map((line) => line.slice(5).replace(/^ /, ""))
+    .join("\n");
 
 /** Line ends as they are on the wire, made visible. */
 const with_ends = (text: string): string => text.replaceAll("\r", "␍").replaceAll("\n", "␊\n");
 
-function FrameDetail({ view, index, revealed, close }: { view: AttemptView; index: number; revealed: boolean; close: () => void }) {
+function FrameDetail({
+  view,
+  index,
+  revealed,
+  close,
+}: {
+  view: AttemptView;
+  index: number;
+  revealed: boolean;
+  close: () => void;
+}) {
   const [as_hex, set_hex] = useState(false);
   const frame = view.frame(index);
   const text = view.frameText(index);
@@ -144,13 +239,25 @@ function FrameDetail({ view, index, revealed, close }: { view: AttemptView; inde
   return (
     <section class="frame-detail" aria-label={`${t.inspector.frame_kind[frame.kind]} ${index}`}>
       <div class="row">
-        <strong class="number grow">#{index} · {exact_ms(frame.atMs)} ms · {t.inspector.bytes_from_to(frame.start, frame.end)}</strong>
-        {revealed && <QuietButton aria-pressed={as_hex} onClick={() => set_hex(!as_hex)}>{t.inspector.hex}</QuietButton>}
+        <strong class="number grow">
+          #{index} · {exact_ms(frame.atMs)} ms · {t.inspector.bytes_from_to(frame.start, frame.end)}
+        </strong>
+        {revealed && (
+          <QuietButton aria-pressed={as_hex} onClick={() => set_hex(!as_hex)}>
+            {t.inspector.hex}
+          </QuietButton>
+        )}
         {revealed && <CopyButton text={() => text} />}
         <QuietButton icon="close" label={t.close} onClick={close} />
       </div>
-      {revealed && <pre class="wire" tabIndex={0}>{as_hex ? hex(view.frameBytes(index)) : with_ends(text)}</pre>}
-      {data !== "" && data !== "[DONE]" && <Payload text={data} revealed={revealed} label={t.inspector.frame_columns.data} />}
+      {revealed && (
+        <pre class="wire" tabIndex={0}>
+          {as_hex ? hex(view.frameBytes(index)) : with_ends(text)}
+        </pre>
+      )}
+      {data !== "" && data !== "[DONE]" && (
+        <Payload text={data} revealed={revealed} label={t.inspector.frame_columns.data} />
+      )}
     </section>
   );
 }
@@ -159,7 +266,10 @@ function hex(content: Uint8Array): string {
   const lines = [];
   for (let at = 0; at < content.length; at += 16) {
     const row = [...content.subarray(at, at + 16)];
-    const numbers = row.map((byte) => byte.toString(16).padStart(2, "0")).join(" ").padEnd(47);
+    const numbers = row
+      .map((byte) => byte.toString(16).padStart(2, "0"))
+      .join(" ")
+      .padEnd(47);
     const letters = row.map((byte) => (byte >= 32 && byte < 127 ? String.fromCharCode(byte) : "·")).join("");
     lines.push(`${at.toString(16).padStart(4, "0")}  ${numbers}  ${letters}`);
   }

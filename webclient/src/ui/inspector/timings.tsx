@@ -8,7 +8,11 @@ import { t } from "../strings";
 import type { Shown } from "./inspector";
 
 const milestones: readonly [key: keyof Timings, name: string][] = [
-  ["headMs", t.timings.head], ["firstByteMs", t.timings.first_byte], ["firstDeltaMs", t.timings.first_delta], ["lastDeltaMs", t.timings.last_delta], ["endMs", t.timings.end],
+  ["headMs", t.timings.head],
+  ["firstByteMs", t.timings.first_byte],
+  ["firstDeltaMs", t.timings.first_delta],
+  ["lastDeltaMs", t.timings.last_delta],
+  ["endMs", t.timings.end],
 ];
 
 /** Deltas a second between the first and the last; null while there are not two. */
@@ -24,13 +28,27 @@ export function TimingsPanel({ shown }: { shown: Shown }) {
   const words = t.timings.usage_words;
   return (
     <>
-      <section class="panel-part"><Milestones timings={timings} /></section>
+      <section class="panel-part">
+        <Milestones timings={timings} />
+      </section>
       <section class="panel-part">
         <dl class="facts">
-          <div><dt>{t.timings.rate}</dt><dd class="number">{rate === null ? t.timings.none : t.timings.rate_of(rate)}</dd></div>
-          <div><dt>{t.timings.deltas}</dt><dd class="number">{count(timings.deltas)}</dd></div>
-          <div><dt>{t.timings.gap}</dt><dd class="number">{span(timings.largestGapMs)}</dd></div>
-          <div><dt>{t.timings.bytes}</dt><dd class="number">{bytes(attempt.bytes)}</dd></div>
+          <div>
+            <dt>{t.timings.rate}</dt>
+            <dd class="number">{rate === null ? t.timings.none : t.timings.rate_of(rate)}</dd>
+          </div>
+          <div>
+            <dt>{t.timings.deltas}</dt>
+            <dd class="number">{count(timings.deltas)}</dd>
+          </div>
+          <div>
+            <dt>{t.timings.gap}</dt>
+            <dd class="number">{span(timings.largestGapMs)}</dd>
+          </div>
+          <div>
+            <dt>{t.timings.bytes}</dt>
+            <dd class="number">{bytes(attempt.bytes)}</dd>
+          </div>
         </dl>
       </section>
       <Gaps view={shown.view} />
@@ -38,7 +56,15 @@ export function TimingsPanel({ shown }: { shown: Shown }) {
         <section class="panel-part">
           <h3>{t.timings.usage}</h3>
           <dl class="facts">
-            {(Object.keys(words) as (keyof typeof words)[]).map((key) => usage[key] !== null && <div key={key}><dt>{words[key]}</dt><dd class="number">{count(usage[key])}</dd></div>)}
+            {(Object.keys(words) as (keyof typeof words)[]).map(
+              (key) =>
+                usage[key] !== null && (
+                  <div key={key}>
+                    <dt>{words[key]}</dt>
+                    <dd class="number">{count(usage[key])}</dd>
+                  </div>
+                ),
+            )}
           </dl>
         </section>
       )}
@@ -53,14 +79,22 @@ function Milestones({ timings }: { timings: Timings }) {
     <dl class="milestones">
       {milestones.map(([key, name], at) => {
         const value = timings[key];
-        const before = at === 0 ? 0 : milestones.slice(0, at).reduce((latest, [earlier]) => timings[earlier] ?? latest, 0);
+        const before =
+          at === 0 ? 0 : milestones.slice(0, at).reduce((latest, [earlier]) => timings[earlier] ?? latest, 0);
         return (
           <div key={key}>
             <dt>{name}</dt>
             <dd class="number">{value === null ? <span class="muted">{t.timings.none}</span> : span(value)}</dd>
             <svg viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
               <rect class="meter-rest" width="100" height="6" />
-              {value !== null && <rect class="meter-fill" x={(before / end) * 100} width={Math.max(0.6, ((value - before) / end) * 100)} height="6" />}
+              {value !== null && (
+                <rect
+                  class="meter-fill"
+                  x={(before / end) * 100}
+                  width={Math.max(0.6, ((value - before) / end) * 100)}
+                  height="6"
+                />
+              )}
             </svg>
           </div>
         );
@@ -102,10 +136,25 @@ function Gaps({ view }: { view: AttemptView }) {
   return (
     <section class="panel-part">
       <h3>{t.timings.gaps}</h3>
-      <svg class="gaps" viewBox={`0 0 ${BARS} 40`} preserveAspectRatio="none" role="img" aria-label={t.timings.gaps_words(chart.count, chart.p50, chart.p95)}>
+      <svg
+        class="gaps"
+        viewBox={`0 0 ${BARS} 40`}
+        preserveAspectRatio="none"
+        role="img"
+        aria-label={t.timings.gaps_words(chart.count, chart.p50, chart.p95)}
+      >
         {chart.bars.map((gap, at) => {
           const height = Math.max(0.8, Math.sqrt(gap / chart.most) * 40);
-          return <rect key={at} class={gap > Math.max(4 * chart.p95, 200) ? "gap-long" : "gap"} x={(at * BARS) / chart.bars.length} y={40 - height} width={(BARS / chart.bars.length) * 0.8} height={height} />;
+          return (
+            <rect
+              key={at}
+              class={gap > Math.max(4 * chart.p95, 200) ? "gap-long" : "gap"}
+              x={(at * BARS) / chart.bars.length}
+              y={40 - height}
+              width={(BARS / chart.bars.length) * 0.8}
+              height={height}
+            />
+          );
         })}
       </svg>
       <p class="hint">{t.timings.gaps_words(chart.count, chart.p50, chart.p95)}</p>
@@ -114,8 +163,25 @@ function Gaps({ view }: { view: AttemptView }) {
 }
 
 function Answer({ attempt }: { attempt: Attempt }) {
-  const rows = [[t.timings.served, attempt.model], [t.timings.finish, attempt.finish ?? ""], [t.timings.response_id, attempt.responseId]] as const;
+  const rows = [
+    [t.timings.served, attempt.model],
+    [t.timings.finish, attempt.finish ?? ""],
+    [t.timings.response_id, attempt.responseId],
+  ] as const;
   const known = rows.filter(([, value]) => value !== "");
   if (known.length === 0) return null;
-  return <section class="panel-part"><dl class="facts">{known.map(([name, value]) => <div key={name}><dt>{name}</dt><dd><code>{value}</code></dd></div>)}</dl></section>;
+  return (
+    <section class="panel-part">
+      <dl class="facts">
+        {known.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>
+              <code>{value}</code>
+            </dd>
+          </div>
+        ))}
+      </dl>
+    </section>
+  );
 }

@@ -9,7 +9,12 @@ import { t } from "../strings";
 import { Payload } from "../transcript/payload";
 import { go_to, items_of, type Placed } from "./session_items";
 
-const verdict_looks: Record<ToolCall["verdict"]["kind"], string> = { empty: "", prefix: "info", complete: "good", broken: "bad" };
+const verdict_looks: Record<ToolCall["verdict"]["kind"], string> = {
+  empty: "",
+  prefix: "info",
+  complete: "good",
+  broken: "bad",
+};
 
 export function ToolsPanel() {
   const bench = use_bench();
@@ -21,10 +26,20 @@ export function ToolsPanel() {
       {bench.engine.settings.value.value.redaction && (
         <div class="row stream-head">
           <span class="grow number">{t.inspector.calls(calls.length)}</span>
-          <QuietButton icon={all ? "eye_off" : "eye"} aria-pressed={all} onClick={() => set_revealed(bench, all_of(bench), !all)}>{all ? t.inspector.hide_all : t.inspector.reveal_all}</QuietButton>
+          <QuietButton
+            icon={all ? "eye_off" : "eye"}
+            aria-pressed={all}
+            onClick={() => set_revealed(bench, all_of(bench), !all)}
+          >
+            {all ? t.inspector.hide_all : t.inspector.reveal_all}
+          </QuietButton>
         </div>
       )}
-      <ol class="bare lane">{calls.map((call) => <Call key={call.item.id} {...call} />)}</ol>
+      <ol class="bare lane">
+        {calls.map((call) => (
+          <Call key={call.item.id} {...call} />
+        ))}
+      </ol>
     </>
   );
 }
@@ -42,11 +57,20 @@ function Call({ item, number }: Placed<ToolCall>) {
       </button>
       <div class="row wrap">
         <Chip look={verdict_looks[item.verdict.kind]}>{t.inspector.arguments_state[item.verdict.kind]}</Chip>
-        {item.result
-          ? <Chip look={item.result.failed ? "bad" : "good"}>{item.result.failed ? t.tool.failed : t.inspector.answered}</Chip>
-          : <Chip>{t.inspector.unanswered}</Chip>}
+        {item.result ? (
+          <Chip look={item.result.failed ? "bad" : "good"}>
+            {item.result.failed ? t.tool.failed : t.inspector.answered}
+          </Chip>
+        ) : (
+          <Chip>{t.inspector.unanswered}</Chip>
+        )}
         {item.callId !== "" && <code class="muted clip">{item.callId}</code>}
-        {item.flags.map((flag) => <Chip key={flag} look="warn"><Icon name="warn" />{t.tool.flag[flag]}</Chip>)}
+        {item.flags.map((flag) => (
+          <Chip key={flag} look="warn">
+            <Icon name="warn" />
+            {t.tool.flag[flag]}
+          </Chip>
+        ))}
       </div>
       {item.arguments.trim() !== "" && <Payload text={item.arguments} revealed={revealed} label={t.tool.arguments} />}
       {item.result && <Payload text={item.result.text} revealed={revealed} label={t.tool.result} />}

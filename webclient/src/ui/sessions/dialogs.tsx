@@ -9,13 +9,18 @@ import { save_record } from "./records";
 
 export function SessionDialog({ kind, thread }: { kind: "remove" | "rename" | "export"; thread: Thread }) {
   const bench = use_bench();
-  const close = () => { bench.dialog.value = null; };
+  const close = () => {
+    bench.dialog.value = null;
+  };
   if (kind === "rename") return <Rename thread={thread} close={close} />;
   if (kind === "remove") return <Remove thread={thread} close={close} />;
   return <Export thread={thread} close={close} />;
 }
 
-interface Props { thread: Thread; close: () => void }
+interface Props {
+  thread: Thread;
+  close: () => void;
+}
 
 function Rename({ thread, close }: Props) {
   const bench = use_bench();
@@ -28,12 +33,32 @@ function Rename({ thread, close }: Props) {
   };
   return (
     <Modal label={t.sessions.rename} look="narrow" close={close}>
-      <form class="dialog-body" onSubmit={(event) => { event.preventDefault(); save(); }}>
+      <form
+        class="dialog-body"
+        onSubmit={(event) => {
+          event.preventDefault();
+          save();
+        }}
+      >
         <h2>{t.sessions.rename}</h2>
         <Labelled id="session-name" label={t.sessions.name}>
-          <input ref={field} id="session-name" class="field" autofocus value={title} maxLength={200} dir="auto" onInput={(event) => set_title(event.currentTarget.value)} />
+          <input
+            ref={field}
+            id="session-name"
+            class="field"
+            autofocus
+            value={title}
+            maxLength={200}
+            dir="auto"
+            onInput={(event) => set_title(event.currentTarget.value)}
+          />
         </Labelled>
-        <div class="row end"><Button onClick={close}>{t.cancel}</Button><Button look="main" type="submit" disabled={!title.trim()}>{t.save}</Button></div>
+        <div class="row end">
+          <Button onClick={close}>{t.cancel}</Button>
+          <Button look="main" type="submit" disabled={!title.trim()}>
+            {t.save}
+          </Button>
+        </div>
       </form>
     </Modal>
   );
@@ -46,7 +71,20 @@ function Remove({ thread, close }: Props) {
       <div class="dialog-body">
         <h2>{t.sessions.remove_sure}</h2>
         <p>{t.sessions.remove_words(thread.title || t.sessions.untitled)}</p>
-        <div class="row end"><Button autofocus onClick={close}>{t.cancel}</Button><Button look="bad" onClick={() => { close(); void bench.engine.sessions.remove(thread.id); }}>{t.sessions.remove}</Button></div>
+        <div class="row end">
+          <Button autofocus onClick={close}>
+            {t.cancel}
+          </Button>
+          <Button
+            look="bad"
+            onClick={() => {
+              close();
+              void bench.engine.sessions.remove(thread.id);
+            }}
+          >
+            {t.sessions.remove}
+          </Button>
+        </div>
       </div>
     </Modal>
   );
@@ -57,16 +95,34 @@ function Export({ thread, close }: Props) {
   const [redacted, set_redacted] = useState(true);
   return (
     <Modal label={t.sessions.export_record} look="narrow" close={close}>
-      <form class="dialog-body" onSubmit={(event) => { event.preventDefault(); close(); void save_record(bench, thread.id, redacted); }}>
+      <form
+        class="dialog-body"
+        onSubmit={(event) => {
+          event.preventDefault();
+          close();
+          void save_record(bench, thread.id, redacted);
+        }}
+      >
         <h2>{t.sessions.export_record}</h2>
         <p>{t.record.words}</p>
         <fieldset class="choices">
           <legend class="unseen">{t.record.contents}</legend>
-          <label class="tick"><input type="radio" name="redacted" checked={redacted} onChange={() => set_redacted(true)} />{t.record.shapes}</label>
-          <label class="tick"><input type="radio" name="redacted" checked={!redacted} onChange={() => set_redacted(false)} />{t.record.everything}</label>
+          <label class="tick">
+            <input type="radio" name="redacted" checked={redacted} onChange={() => set_redacted(true)} />
+            {t.record.shapes}
+          </label>
+          <label class="tick">
+            <input type="radio" name="redacted" checked={!redacted} onChange={() => set_redacted(false)} />
+            {t.record.everything}
+          </label>
         </fieldset>
         {!redacted && <p class="problem">{t.record.everything_words}</p>}
-        <div class="row end"><Button onClick={close}>{t.cancel}</Button><Button look="main" type="submit">{t.record.save}</Button></div>
+        <div class="row end">
+          <Button onClick={close}>{t.cancel}</Button>
+          <Button look="main" type="submit">
+            {t.record.save}
+          </Button>
+        </div>
       </form>
     </Modal>
   );

@@ -42,24 +42,51 @@ export function SessionsPane() {
     <>
       <header class="pane-head">
         <h2 class="unseen">{t.sessions.title}</h2>
-        <span class="brand grow"><Icon name="panel_left" />{t.product}</span>
-        <QuietButton icon="close" look="pane-close" label={t.sessions.hide} onClick={() => { bench.sessions_open.value = false; }} />
+        <span class="brand grow">
+          <Icon name="panel_left" />
+          {t.product}
+        </span>
+        <QuietButton
+          icon="close"
+          look="pane-close"
+          label={t.sessions.hide}
+          onClick={() => {
+            bench.sessions_open.value = false;
+          }}
+        />
       </header>
       <div class="sessions-top">
-        <Button icon="plus" look="wide" onClick={() => begin_session(bench)}>{t.sessions.fresh}<span class="grow" /><kbd>Ctrl ⇧ O</kbd></Button>
+        <Button icon="plus" look="wide" onClick={() => begin_session(bench)}>
+          {t.sessions.fresh}
+          <span class="grow" />
+          <kbd>Ctrl ⇧ O</kbd>
+        </Button>
         <div class="find">
           <Icon name="search" />
-          <input class="field" type="search" value={query} placeholder={t.sessions.find} aria-label={t.sessions.find} onInput={(event) => set_query(event.currentTarget.value)} />
+          <input
+            class="field"
+            type="search"
+            value={query}
+            placeholder={t.sessions.find}
+            aria-label={t.sessions.find}
+            onInput={(event) => set_query(event.currentTarget.value)}
+          />
         </div>
       </div>
       <div class="sessions-list">
-        {query.trim() !== "" ? <Hits hits={hits} /> : (
+        {query.trim() !== "" ? (
+          <Hits hits={hits} />
+        ) : (
           <>
             {active.length === 0 && <p class="hollow">{t.sessions.none}</p>}
             <Rows threads={active} />
             {archived.length > 0 && (
               <>
-                <QuietButton look="fold" aria-expanded={archive_open} onClick={() => set_archive_open(!archive_open)}><Icon name={archive_open ? "down" : "right"} />{t.sessions.archived}<span class="muted number">{archived.length}</span></QuietButton>
+                <QuietButton look="fold" aria-expanded={archive_open} onClick={() => set_archive_open(!archive_open)}>
+                  <Icon name={archive_open ? "down" : "right"} />
+                  {t.sessions.archived}
+                  <span class="muted number">{archived.length}</span>
+                </QuietButton>
                 {archive_open && <Rows threads={archived} />}
               </>
             )}
@@ -69,7 +96,13 @@ export function SessionsPane() {
       <footer class="pane-foot">
         <OpenRecord />
         <span class="grow" />
-        <QuietButton icon="settings" label={t.settings.title} onClick={() => { bench.dialog.value = { kind: "settings" }; }} />
+        <QuietButton
+          icon="settings"
+          label={t.settings.title}
+          onClick={() => {
+            bench.dialog.value = { kind: "settings" };
+          }}
+        />
       </footer>
     </>
   );
@@ -77,32 +110,62 @@ export function SessionsPane() {
 
 function Rows({ threads }: { threads: readonly Thread[] }) {
   const now = use_now(true, 30_000);
-  return <ul class="bare">{threads.map((thread) => <Row key={thread.id} thread={thread} now={now} />)}</ul>;
+  return (
+    <ul class="bare">
+      {threads.map((thread) => (
+        <Row key={thread.id} thread={thread} now={now} />
+      ))}
+    </ul>
+  );
 }
 
 const dots: Partial<Record<Thread["state"], string>> = {
-  connecting: "live", queued: "live", streaming: "live", running: "live", tools: "warn", approval: "warn", cut: "bad", failed: "bad", done: "good",
+  connecting: "live",
+  queued: "live",
+  streaming: "live",
+  running: "live",
+  tools: "warn",
+  approval: "warn",
+  cut: "bad",
+  failed: "bad",
+  done: "good",
 };
 
 function Row({ thread, now }: { thread: Thread; now: number }) {
   const bench = use_bench();
   const chosen = bench.thread.value?.id === thread.id;
   const title = thread.title || t.sessions.untitled;
-  const dialog = (kind: "remove" | "rename" | "export") => { bench.dialog.value = { kind, thread: thread.id }; };
+  const dialog = (kind: "remove" | "rename" | "export") => {
+    bench.dialog.value = { kind, thread: thread.id };
+  };
   return (
     <li class={`session ${chosen ? "chosen" : ""}`}>
-      <button type="button" class="session-open" aria-current={chosen ? "true" : undefined} title={`${title}\n${moment(thread.updated)}`} onClick={() => void open_session(bench, thread.id)}>
+      <button
+        type="button"
+        class="session-open"
+        aria-current={chosen ? "true" : undefined}
+        title={`${title}\n${moment(thread.updated)}`}
+        onClick={() => void open_session(bench, thread.id)}
+      >
         <span class={`dot ${dots[thread.state] ?? ""}`} />
-        <span class="clip grow" dir="auto">{title}</span>
+        <span class="clip grow" dir="auto">
+          {title}
+        </span>
         <span class="muted number session-when">{ago(thread.updated, now)}</span>
         <span class="unseen">, {t.state[thread.state]}</span>
       </button>
       {chosen && (
         <div class="session-acts" role="group" aria-label={t.sessions.actions(title)}>
-          <span class="muted clip grow">{t.state[thread.state]} · {t.sessions.turns(thread.turns)}</span>
+          <span class="muted clip grow">
+            {t.state[thread.state]} · {t.sessions.turns(thread.turns)}
+          </span>
           <QuietButton icon="edit" label={t.sessions.rename} onClick={() => dialog("rename")} />
           <QuietButton icon="out" label={t.sessions.export_record} onClick={() => dialog("export")} />
-          <QuietButton icon="box" label={thread.archived ? t.sessions.unarchive : t.sessions.archive} onClick={() => void bench.engine.sessions.archive(thread.id, !thread.archived)} />
+          <QuietButton
+            icon="box"
+            label={thread.archived ? t.sessions.unarchive : t.sessions.archive}
+            onClick={() => void bench.engine.sessions.archive(thread.id, !thread.archived)}
+          />
           <QuietButton icon="trash" label={t.sessions.remove} onClick={() => dialog("remove")} />
         </div>
       )}
@@ -118,7 +181,10 @@ function use_hits(query: string): readonly SearchHit[] | null {
     if (query.trim() === "") return;
     let gone = false;
     const timer = setTimeout(() => void sessions.search(query).then((found) => gone || set_hits(found)), 120);
-    return () => { gone = true; clearTimeout(timer); };
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+    };
   }, [query]);
   return hits;
 }
@@ -132,8 +198,14 @@ function Hits({ hits }: { hits: readonly SearchHit[] | null }) {
       {hits.map((hit, at) => (
         <li key={at} class="session">
           <button type="button" class="session-open hit" onClick={() => void open_session(bench, hit.thread, hit.turn)}>
-            <span class="clip" dir="auto">{hit.title || t.sessions.untitled}</span>
-            <span class="muted hit-words" dir="auto">{hit.before}<mark>{hit.match}</mark>{hit.after}</span>
+            <span class="clip" dir="auto">
+              {hit.title || t.sessions.untitled}
+            </span>
+            <span class="muted hit-words" dir="auto">
+              {hit.before}
+              <mark>{hit.match}</mark>
+              {hit.after}
+            </span>
           </button>
         </li>
       ))}
@@ -152,8 +224,17 @@ function OpenRecord() {
   };
   return (
     <>
-      <input ref={field} type="file" accept=".json,application/json" hidden aria-label={t.sessions.import_record} onChange={() => void chosen()} />
-      <QuietButton icon="into" title={t.sessions.import_words} onClick={() => field.current!.click()}>{t.sessions.import_record}</QuietButton>
+      <input
+        ref={field}
+        type="file"
+        accept=".json,application/json"
+        hidden
+        aria-label={t.sessions.import_record}
+        onChange={() => void chosen()}
+      />
+      <QuietButton icon="into" title={t.sessions.import_words} onClick={() => field.current!.click()}>
+        {t.sessions.import_record}
+      </QuietButton>
     </>
   );
 }

@@ -6,11 +6,16 @@ import { t } from "../strings";
 
 function words_of(problem: RecordProblem): string {
   switch (problem.kind) {
-    case "tooLarge": return t.record.too_large(problem.bytes, problem.limit);
-    case "notJson": return t.record.not_json;
-    case "notARecord": return t.record.not_a_record;
-    case "otherVersion": return t.record.other_version(problem.version);
-    case "badField": return t.record.bad_field(problem.path);
+    case "tooLarge":
+      return t.record.too_large(problem.bytes, problem.limit);
+    case "notJson":
+      return t.record.not_json;
+    case "notARecord":
+      return t.record.not_a_record;
+    case "otherVersion":
+      return t.record.other_version(problem.version);
+    case "badField":
+      return t.record.bad_field(problem.path);
   }
 }
 

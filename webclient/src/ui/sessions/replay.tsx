@@ -19,14 +19,37 @@ export function ReplayBar() {
     if (at_end) replay.seek(0);
     replay.play();
   };
-  const close = () => { replay.close(); bench.replay.value = null; };
+  const close = () => {
+    replay.close();
+    bench.replay.value = null;
+  };
   return (
     <div class="banner info replay" role="group" aria-label={t.record.replay}>
       <QuietButton icon={playing ? "pause" : "play"} label={playing ? t.record.pause : t.record.play} onClick={play} />
-      <input type="range" class="grow" min={0} max={Math.max(1, Math.round(replay.durationMs))} value={Math.round(position)} aria-label={t.record.position} aria-valuetext={span(position)} onInput={(event) => replay.seek(Number(event.currentTarget.value))} />
-      <span class="number">{span(position)} / {span(replay.durationMs)}</span>
-      <select class="field" aria-label={t.record.speed} value={String(replay.speed.value)} onChange={(event) => replay.setSpeed(Number(event.currentTarget.value))}>
-        {speeds.map((speed) => <option key={speed} value={String(speed)}>{speed}×</option>)}
+      <input
+        type="range"
+        class="grow"
+        min={0}
+        max={Math.max(1, Math.round(replay.durationMs))}
+        value={Math.round(position)}
+        aria-label={t.record.position}
+        aria-valuetext={span(position)}
+        onInput={(event) => replay.seek(Number(event.currentTarget.value))}
+      />
+      <span class="number">
+        {span(position)} / {span(replay.durationMs)}
+      </span>
+      <select
+        class="field"
+        aria-label={t.record.speed}
+        value={String(replay.speed.value)}
+        onChange={(event) => replay.setSpeed(Number(event.currentTarget.value))}
+      >
+        {speeds.map((speed) => (
+          <option key={speed} value={String(speed)}>
+            {speed}×
+          </option>
+        ))}
       </select>
       {replay.redacted && <Chip>{t.record.redacted}</Chip>}
       <span class="muted replay-words">{t.transcript.replaying}</span>

@@ -6,7 +6,11 @@ export const example_tools = [
     function: {
       name: "get_weather",
       description: "The present weather in a city",
-      parameters: { type: "object", properties: { city: { type: "string" }, unit: { type: "string", enum: ["celsius", "fahrenheit"] } }, required: ["city"] },
+      parameters: {
+        type: "object",
+        properties: { city: { type: "string" }, unit: { type: "string", enum: ["celsius", "fahrenheit"] } },
+        required: ["city"],
+      },
     },
   },
 ] as const;

@@ -20,23 +20,64 @@ export function KeyForm({ id }: { id: string }) {
     connection.tryNow();
   };
   return (
-    <form class="key-form" onSubmit={(event) => { event.preventDefault(); keep(); }}>
+    <form
+      class="key-form"
+      onSubmit={(event) => {
+        event.preventDefault();
+        keep();
+      }}
+    >
       {kept !== "none" && (
         <div class="row wrap key-kept">
-          <span class="grow">{t.settings.key_kept[kept]}{key.since.value !== null && <span class="muted"> · {t.settings.key_since(moment(key.since.value))}</span>}</span>
-          <Button look="small" onClick={() => key.move(kept === "tab" ? "browser" : "tab")}>{t.settings.key_move[kept]}</Button>
-          <Button look="small bad" onClick={() => key.forget()}>{t.settings.key_forget}</Button>
+          <span class="grow">
+            {t.settings.key_kept[kept]}
+            {key.since.value !== null && <span class="muted"> · {t.settings.key_since(moment(key.since.value))}</span>}
+          </span>
+          <Button look="small" onClick={() => key.move(kept === "tab" ? "browser" : "tab")}>
+            {t.settings.key_move[kept]}
+          </Button>
+          <Button look="small bad" onClick={() => key.forget()}>
+            {t.settings.key_forget}
+          </Button>
         </div>
       )}
       <label for={id}>{kept === "none" ? t.settings.key : t.settings.key_new}</label>
-      <input id={id} class="field mono" type="password" autocomplete="current-password" spellcheck={false} value={draft} aria-invalid={wrong} aria-describedby={`${id}-words`} onInput={(event) => { set_draft(event.currentTarget.value); set_wrong(false); }} />
+      <input
+        id={id}
+        class="field mono"
+        type="password"
+        autocomplete="current-password"
+        spellcheck={false}
+        value={draft}
+        aria-invalid={wrong}
+        aria-describedby={`${id}-words`}
+        onInput={(event) => {
+          set_draft(event.currentTarget.value);
+          set_wrong(false);
+        }}
+      />
       <div class="row wrap">
-        <label class="tick"><input type="radio" name={`${id}-place`} checked={place === "browser"} onChange={() => set_place("browser")} />{t.settings.key_browser}</label>
-        <label class="tick"><input type="radio" name={`${id}-place`} checked={place === "tab"} onChange={() => set_place("tab")} />{t.settings.key_tab}</label>
+        <label class="tick">
+          <input
+            type="radio"
+            name={`${id}-place`}
+            checked={place === "browser"}
+            onChange={() => set_place("browser")}
+          />
+          {t.settings.key_browser}
+        </label>
+        <label class="tick">
+          <input type="radio" name={`${id}-place`} checked={place === "tab"} onChange={() => set_place("tab")} />
+          {t.settings.key_tab}
+        </label>
         <span class="grow" />
-        <Button look="main" type="submit" disabled={draft.trim() === ""}>{t.settings.key_keep}</Button>
+        <Button look="main" type="submit" disabled={draft.trim() === ""}>
+          {t.settings.key_keep}
+        </Button>
       </div>
-      <p class={wrong ? "problem" : "hint"} id={`${id}-words`} role={wrong ? "alert" : undefined}>{wrong ? t.settings.key_wrong : t.settings.key_words}</p>
+      <p class={wrong ? "problem" : "hint"} id={`${id}-words`} role={wrong ? "alert" : undefined}>
+        {wrong ? t.settings.key_wrong : t.settings.key_words}
+      </p>
     </form>
   );
 }

@@ -17,17 +17,27 @@ export function ApprovalCard({ item, decide }: { item: Approval; decide?: (decis
     <section class={`card approval-card ${item.decided === null ? "open" : ""}`}>
       <header class="card-head">
         <Icon name="key" />
-        <strong class="grow">{item.decided === null ? t.approval.subject[item.subject] : t.approval.decided(words(item.decided))}</strong>
+        <strong class="grow">
+          {item.decided === null ? t.approval.subject[item.subject] : t.approval.decided(words(item.decided))}
+        </strong>
       </header>
       <div class="card-body">
         <pre class="approval-text">{item.text}</pre>
         {item.decided === null && (
           <div class="approval-buttons" role="group" aria-label={t.approval.group}>
-            {[...item.decisions].sort((a, b) => place_of(a) - place_of(b)).map((decision) => (
-              <Button key={decision} look={`approval ${decision.startsWith("accept") ? "" : "bad"}`} data-decision={decision} disabled={!decide} onClick={() => decide?.(decision)}>
-                {words(decision)}
-              </Button>
-            ))}
+            {[...item.decisions]
+              .sort((a, b) => place_of(a) - place_of(b))
+              .map((decision) => (
+                <Button
+                  key={decision}
+                  look={`approval ${decision.startsWith("accept") ? "" : "bad"}`}
+                  data-decision={decision}
+                  disabled={!decide}
+                  onClick={() => decide?.(decision)}
+                >
+                  {words(decision)}
+                </Button>
+              ))}
           </div>
         )}
       </div>

@@ -10,7 +10,8 @@ import { t } from "../strings";
 const MOST_HIGHLIGHTED = 50_000;
 
 type Highlighter = (text: string, language: string) => readonly Highlighted[] | null;
-const load_highlighter = (): Promise<Highlighter> => import("../../engine/text/highlight").then((chunk) => chunk.highlight);
+const load_highlighter = (): Promise<Highlighter> =>
+  import("../../engine/text/highlight").then((chunk) => chunk.highlight);
 
 const in_idle_time = (call: () => void): (() => void) => {
   if (typeof requestIdleCallback !== "function") {
@@ -28,15 +29,29 @@ function use_highlighted(text: string, language: string, whole: boolean): readon
     if (!wanted) return;
     let gone = false;
     const stop = in_idle_time(() => {
-      load_highlighter().then((highlight) => gone || set_tree({ of: text, nodes: highlight(text, language) }), () => undefined);
+      load_highlighter().then(
+        (highlight) => gone || set_tree({ of: text, nodes: highlight(text, language) }),
+        () => undefined,
+      );
     });
-    return () => { gone = true; stop(); };
+    return () => {
+      gone = true;
+      stop();
+    };
   }, [text, language, wanted]);
   return wanted && tree?.of === text ? tree.nodes : null;
 }
 
 function paint(nodes: readonly Highlighted[]): ComponentChildren {
-  return nodes.map((node, at) => (typeof node === "string" ? node : <span key={at} class={node.classes.join(" ")}>{paint(node.children)}</span>));
+  return nodes.map((node, at) =>
+    typeof node === "string" ? (
+      node
+    ) : (
+      <span key={at} class={node.classes.join(" ")}>
+        {paint(node.children)}
+      </span>
+    ),
+  );
 }
 
 export function CodeBlock({ text, language, open = false }: { text: string; language: string; open?: boolean }) {
@@ -46,11 +61,15 @@ export function CodeBlock({ text, language, open = false }: { text: string; lang
     <figure class={`code ${wraps ? "wraps" : ""}`}>
       <figcaption>
         <span class="clip grow">{language || "text"}</span>
-        <QuietButton aria-pressed={wraps} onClick={() => set_wraps(!wraps)}>{t.transcript.wrap}</QuietButton>
+        <QuietButton aria-pressed={wraps} onClick={() => set_wraps(!wraps)}>
+          {t.transcript.wrap}
+        </QuietButton>
         <CopyButton text={() => text} label={t.transcript.copy_code} />
       </figcaption>
       {/* Only what scrolls by itself must be a tab stop of its own. */}
-      <pre tabIndex={wraps ? undefined : 0}><code>{nodes ? paint(nodes) : text}</code></pre>
+      <pre tabIndex={wraps ? undefined : 0}>
+        <code>{nodes ? paint(nodes) : text}</code>
+      </pre>
     </figure>
   );
 }

@@ -16,7 +16,15 @@ function Output({ text }: { text: string }) {
   const anser = use_loaded(HAS_CODES.test(text) ? load_anser : null);
   if (!anser) return <>{text}</>;
   const parts = anser.ansiToJson(text, { use_classes: true, remove_empty: true });
-  return <>{parts.map((part, at) => <span key={at} class={[part.fg, part.bg && `${part.bg}-bg`, ...part.decorations].filter(Boolean).join(" ")}>{part.content}</span>)}</>;
+  return (
+    <>
+      {parts.map((part, at) => (
+        <span key={at} class={[part.fg, part.bg && `${part.bg}-bg`, ...part.decorations].filter(Boolean).join(" ")}>
+          {part.content}
+        </span>
+      ))}
+    </>
+  );
 }
 
 export function CommandCard({ item }: { item: CommandExecution }) {
@@ -28,16 +36,33 @@ export function CommandCard({ item }: { item: CommandExecution }) {
     <section class="card command">
       <header class="card-head">
         <Icon name="terminal" />
-        <code class="clip grow" title={item.cwd}>$ {item.command}</code>
+        <code class="clip grow" title={item.cwd}>
+          $ {item.command}
+        </code>
         {item.state === "open" && <span class="dot live" />}
         {item.state === "declined" && <Chip look="warn">{t.command.declined}</Chip>}
         {item.exitCode !== null && <Chip look={bad ? "bad" : "good"}>{t.command.exit(item.exitCode)}</Chip>}
         {item.tookMs !== null && <span class="muted number">{span(item.tookMs)}</span>}
         <CopyButton text={() => item.command} />
-        <QuietButton data-act="reveal" icon={revealed ? "eye_off" : "eye"} label={revealed ? t.tool.hide : t.tool.reveal} aria-pressed={revealed} onClick={() => set_revealed(bench, item.id, !revealed)} />
-        <QuietButton icon={open ? "down" : "right"} label={t.command.output} aria-expanded={open} onClick={() => set_open(!open)} />
+        <QuietButton
+          data-act="reveal"
+          icon={revealed ? "eye_off" : "eye"}
+          label={revealed ? t.tool.hide : t.tool.reveal}
+          aria-pressed={revealed}
+          onClick={() => set_revealed(bench, item.id, !revealed)}
+        />
+        <QuietButton
+          icon={open ? "down" : "right"}
+          label={t.command.output}
+          aria-expanded={open}
+          onClick={() => set_open(!open)}
+        />
       </header>
-      {open && revealed && <pre class="card-body ansi">{item.output ? <Output text={item.output} /> : <span class="muted">{t.command.no_output}</span>}</pre>}
+      {open && revealed && (
+        <pre class="card-body ansi">
+          {item.output ? <Output text={item.output} /> : <span class="muted">{t.command.no_output}</span>}
+        </pre>
+      )}
     </section>
   );
 }

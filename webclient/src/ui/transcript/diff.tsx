@@ -19,16 +19,25 @@ export function DiffTable({ text }: { text: string }) {
   const [wraps, set_wraps] = useState(true);
   const files = read?.(text) ?? null;
   if (!files || files.length === 0) {
-    return <>{read && <p class="muted">{t.diff.unreadable}</p>}<pre class="plain-text">{text}</pre></>;
+    return (
+      <>
+        {read && <p class="muted">{t.diff.unreadable}</p>}
+        <pre class="plain-text">{text}</pre>
+      </>
+    );
   }
   return (
     <div class={`diff ${wraps ? "wraps" : ""}`}>
       <div class="row">
         <span class="muted grow">{t.diff.files(files.length)}</span>
-        <QuietButton aria-pressed={wraps} onClick={() => set_wraps(!wraps)}>{t.diff.wrap}</QuietButton>
+        <QuietButton aria-pressed={wraps} onClick={() => set_wraps(!wraps)}>
+          {t.diff.wrap}
+        </QuietButton>
         <CopyButton text={() => text} />
       </div>
-      {files.map((file, at) => <OneFile key={at} file={file} scrolls={!wraps} />)}
+      {files.map((file, at) => (
+        <OneFile key={at} file={file} scrolls={!wraps} />
+      ))}
     </div>
   );
 }
@@ -41,8 +50,12 @@ function OneFile({ file, scrolls }: { file: DiffFile; scrolls: boolean }) {
       <figcaption>
         <Icon name="file" />
         <code class="clip grow">{name}</code>
-        <span class="number diff-plus"><span class="unseen">{t.diff.added} </span>+{count(file.added)}</span>
-        <span class="number diff-minus"><span class="unseen">{t.diff.removed} </span>−{count(file.removed)}</span>
+        <span class="number diff-plus">
+          <span class="unseen">{t.diff.added} </span>+{count(file.added)}
+        </span>
+        <span class="number diff-minus">
+          <span class="unseen">{t.diff.removed} </span>−{count(file.removed)}
+        </span>
       </figcaption>
       <div class="diff-scroll" tabIndex={scrolls ? 0 : undefined} role="group" aria-label={name}>
         <table>
@@ -51,7 +64,11 @@ function OneFile({ file, scrolls }: { file: DiffFile; scrolls: boolean }) {
             room -= lines.length;
             return (
               <tbody key={at}>
-                {hunk.heading !== "" && <tr class="diff-heading"><td colSpan={4}>{hunk.heading}</td></tr>}
+                {hunk.heading !== "" && (
+                  <tr class="diff-heading">
+                    <td colSpan={4}>{hunk.heading}</td>
+                  </tr>
+                )}
                 {lines.map((line, row) => (
                   <tr key={row} class={`diff-${line.kind}`}>
                     <td class="diff-number">{line.before ?? ""}</td>
@@ -71,22 +88,31 @@ function OneFile({ file, scrolls }: { file: DiffFile; scrolls: boolean }) {
 
 export const DiffCard = ({ item }: { item: Diff }) => (
   <section class="card">
-    <header class="card-head"><Icon name="file" /><strong class="grow">{t.diff.title}</strong></header>
-    <div class="card-body"><DiffTable text={item.diff} /></div>
+    <header class="card-head">
+      <Icon name="file" />
+      <strong class="grow">{t.diff.title}</strong>
+    </header>
+    <div class="card-body">
+      <DiffTable text={item.diff} />
+    </div>
   </section>
 );
 
 export const FileChangeCard = ({ item }: { item: FileChange }) => (
   <section class="card">
     <header class="card-head">
-      <Icon name="file" /><strong class="grow">{t.file_change.title}</strong>
+      <Icon name="file" />
+      <strong class="grow">{t.file_change.title}</strong>
       {item.state === "open" && <span class="dot live" />}
       {item.state === "declined" && <Chip look="warn">{t.command.declined}</Chip>}
     </header>
     <div class="card-body">
       {item.changes.map((change) => (
         <div key={change.path}>
-          <div class="row"><code class="clip">{change.path}</code><Chip>{t.file_change[change.change] ?? change.change}</Chip></div>
+          <div class="row">
+            <code class="clip">{change.path}</code>
+            <Chip>{t.file_change[change.change] ?? change.change}</Chip>
+          </div>
           {change.diff !== "" && <DiffTable text={change.diff} />}
         </div>
       ))}

@@ -15,7 +15,11 @@ export function Empty() {
         <Icon name="key" />
         <h2>{state.kind === "noKey" ? t.transcript.no_key_title : t.failure.badKey}</h2>
         <p>{state.kind === "noKey" ? t.transcript.no_key_words : t.failure.badKey_words}</p>
-        {state.kind === "badKey" && state.message !== "" && <p class="muted" dir="auto">{state.message}</p>}
+        {state.kind === "badKey" && state.message !== "" && (
+          <p class="muted" dir="auto">
+            {state.message}
+          </p>
+        )}
         <KeyForm id="first-key" />
       </section>
     );
@@ -29,7 +33,18 @@ export function Empty() {
           <p class="muted">{t.transcript.try_one}</p>
           <ul class="bare chips">
             {t.transcript.rehearsals.map((words) => (
-              <li key={words}><button type="button" class="button small mono" onClick={() => { thread.draft.value = words; document.getElementById("prompt")?.focus(); }}>{words}</button></li>
+              <li key={words}>
+                <button
+                  type="button"
+                  class="button small mono"
+                  onClick={() => {
+                    thread.draft.value = words;
+                    document.getElementById("prompt")?.focus();
+                  }}
+                >
+                  {words}
+                </button>
+              </li>
             ))}
           </ul>
         </>

@@ -22,28 +22,80 @@ export function follow(scroller: HTMLElement, content: HTMLElement): Follow {
   let held = false;
   let touched_at = 0;
 
-  const to_end = () => { scroller.scrollTop = scroller.scrollHeight; };
-  const leave = () => { following.value = false; };
-  const watch = new ResizeObserver(() => { if (following.value) to_end(); });
+  const to_end = () => {
+    scroller.scrollTop = scroller.scrollHeight;
+  };
+  const leave = () => {
+    following.value = false;
+  };
+  const watch = new ResizeObserver(() => {
+    if (following.value) to_end();
+  });
   watch.observe(content);
   watch.observe(scroller);
 
-  scroller.addEventListener("wheel", (event) => { if (event.deltaY < 0) leave(); }, options);
-  scroller.addEventListener("keydown", (event) => { if (UPWARDS.has(event.key) || event.key === "[") leave(); }, options);
-  scroller.addEventListener("touchstart", (event) => { touched_at = event.touches[0]?.clientY ?? 0; }, options);
-  scroller.addEventListener("touchmove", (event) => { if ((event.touches[0]?.clientY ?? 0) > touched_at) leave(); }, options);
-  scroller.addEventListener("pointerdown", () => { held = true; }, options);
-  window.addEventListener("pointerup", () => { held = false; }, options);
-  scroller.addEventListener("scroll", () => {
-    const top = scroller.scrollTop;
-    if (held && top < last_top) leave();
-    if (top > last_top && scroller.scrollHeight - top - scroller.clientHeight < NEAR) following.value = true;
-    last_top = top;
-  }, options);
+  scroller.addEventListener(
+    "wheel",
+    (event) => {
+      if (event.deltaY < 0) leave();
+    },
+    options,
+  );
+  scroller.addEventListener(
+    "keydown",
+    (event) => {
+      if (UPWARDS.has(event.key) || event.key === "[") leave();
+    },
+    options,
+  );
+  scroller.addEventListener(
+    "touchstart",
+    (event) => {
+      touched_at = event.touches[0]?.clientY ?? 0;
+    },
+    options,
+  );
+  scroller.addEventListener(
+    "touchmove",
+    (event) => {
+      if ((event.touches[0]?.clientY ?? 0) > touched_at) leave();
+    },
+    options,
+  );
+  scroller.addEventListener(
+    "pointerdown",
+    () => {
+      held = true;
+    },
+    options,
+  );
+  window.addEventListener(
+    "pointerup",
+    () => {
+      held = false;
+    },
+    options,
+  );
+  scroller.addEventListener(
+    "scroll",
+    () => {
+      const top = scroller.scrollTop;
+      if (held && top < last_top) leave();
+      if (top > last_top && scroller.scrollHeight - top - scroller.clientHeight < NEAR) following.value = true;
+      last_top = top;
+    },
+    options,
+  );
 
   return {
     following,
-    start: () => { following.value = true; to_end(); },
-    end: () => { ending.abort(); watch.disconnect(); },
+    start: () => {
+      following.value = true;
+      to_end();
+    },
+    end: () => {
+      ending.abort();
+      watch.disconnect();
+    },
   };
 }

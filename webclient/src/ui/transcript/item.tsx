@@ -17,33 +17,55 @@ import { ToolCard } from "./tool";
 
 function name_of(item: Item): string {
   switch (item.kind) {
-    case "userMessage": return t.turn.you;
-    case "agentMessage": return t.turn.model;
-    case "reasoning": return t.reasoning.title;
-    case "toolCall": return `${t.tool.title}: ${item.name || t.tool.no_name}`;
-    case "memory": return t.memory.event[item.event];
-    case "commandExecution": return t.command.title;
-    case "fileChange": return t.file_change.title!;
-    case "plan": return t.plan.title;
-    case "diff": return t.diff.title;
-    case "approval": return t.approval.title;
-    case "raw": return t.raw.title;
+    case "userMessage":
+      return t.turn.you;
+    case "agentMessage":
+      return t.turn.model;
+    case "reasoning":
+      return t.reasoning.title;
+    case "toolCall":
+      return `${t.tool.title}: ${item.name || t.tool.no_name}`;
+    case "memory":
+      return t.memory.event[item.event];
+    case "commandExecution":
+      return t.command.title;
+    case "fileChange":
+      return t.file_change.title!;
+    case "plan":
+      return t.plan.title;
+    case "diff":
+      return t.diff.title;
+    case "approval":
+      return t.approval.title;
+    case "raw":
+      return t.raw.title;
   }
 }
 
 function Body({ item, turn }: { item: Item; turn: string }) {
   switch (item.kind) {
-    case "userMessage": return <UserText item={item} turn={turn} />;
-    case "agentMessage": return <AgentText item={item} />;
-    case "reasoning": return <ReasoningBlock item={item} />;
-    case "toolCall": return <ToolCard item={item} turn={turn} />;
-    case "memory": return <MemoryMarker item={item} />;
-    case "commandExecution": return <CommandCard item={item} />;
-    case "fileChange": return <FileChangeCard item={item} />;
-    case "plan": return <PlanCard item={item} />;
-    case "diff": return <DiffCard item={item} />;
-    case "approval": return <ApprovalCard item={item} />;
-    case "raw": return <RawCard item={item} />;
+    case "userMessage":
+      return <UserText item={item} turn={turn} />;
+    case "agentMessage":
+      return <AgentText item={item} />;
+    case "reasoning":
+      return <ReasoningBlock item={item} />;
+    case "toolCall":
+      return <ToolCard item={item} turn={turn} />;
+    case "memory":
+      return <MemoryMarker item={item} />;
+    case "commandExecution":
+      return <CommandCard item={item} />;
+    case "fileChange":
+      return <FileChangeCard item={item} />;
+    case "plan":
+      return <PlanCard item={item} />;
+    case "diff":
+      return <DiffCard item={item} />;
+    case "approval":
+      return <ApprovalCard item={item} />;
+    case "raw":
+      return <RawCard item={item} />;
   }
 }
 
@@ -57,11 +79,36 @@ export function ItemFrame({ view, turn }: { view: ItemView; turn: string }) {
 }
 
 /** What the arrow keys of the transcript go to. */
-export function Stop({ id, name, look, attempt = null, turn, children }: { id: string; name: string; look: string; attempt?: string | null; turn: string; children: ComponentChildren }) {
+export function Stop({
+  id,
+  name,
+  look,
+  attempt = null,
+  turn,
+  children,
+}: {
+  id: string;
+  name: string;
+  look: string;
+  attempt?: string | null;
+  turn: string;
+  children: ComponentChildren;
+}) {
   const bench = use_bench();
   const here = useComputed(() => bench.roving.value === id).value;
   return (
-    <div class={look} role="group" aria-label={name} tabIndex={here ? 0 : -1} data-stop={id} data-attempt={attempt ?? undefined} data-turn={turn} onFocusIn={() => { bench.roving.value = id; }}>
+    <div
+      class={look}
+      role="group"
+      aria-label={name}
+      tabIndex={here ? 0 : -1}
+      data-stop={id}
+      data-attempt={attempt ?? undefined}
+      data-turn={turn}
+      onFocusIn={() => {
+        bench.roving.value = id;
+      }}
+    >
       <TabStop.Provider value={here ? 0 : -1}>{children}</TabStop.Provider>
     </div>
   );

@@ -36,11 +36,21 @@ export function Markdown({ text, done }: { text: string; done: boolean }) {
     segments.push(painted.current[place]!.vnode);
   }
   painted.current.length = segments.length;
-  return <div class="prose" dir="auto">{segments}</div>;
+  return (
+    <div class="prose" dir="auto">
+      {segments}
+    </div>
+  );
 }
 
 function Segment({ blocks }: { blocks: readonly Block[] }) {
-  return <div class="segment">{blocks.map((block) => <OneBlock key={block.id} block={block} />)}</div>;
+  return (
+    <div class="segment">
+      {blocks.map((block) => (
+        <OneBlock key={block.id} block={block} />
+      ))}
+    </div>
+  );
 }
 
 function OneBlock({ block }: { block: Block }) {
@@ -50,19 +60,37 @@ function OneBlock({ block }: { block: Block }) {
 function BlockOf({ node }: { node: BlockNode }): VNode {
   switch (node.kind) {
     case "paragraph":
-      return <p><Inline nodes={node.children} /></p>;
+      return (
+        <p>
+          <Inline nodes={node.children} />
+        </p>
+      );
     case "heading": {
       const Heading = `h${Math.min(6, node.depth + HEADING_SHIFT)}` as "h3";
-      return <Heading class={`depth-${node.depth}`}><Inline nodes={node.children} /></Heading>;
+      return (
+        <Heading class={`depth-${node.depth}`}>
+          <Inline nodes={node.children} />
+        </Heading>
+      );
     }
     case "code":
       return <CodeBlock text={node.text} language={node.language} open={node.open} />;
     case "quote":
-      return <blockquote><Blocks nodes={node.children} /></blockquote>;
+      return (
+        <blockquote>
+          <Blocks nodes={node.children} />
+        </blockquote>
+      );
     case "list":
-      return node.ordered
-        ? <ol start={node.start}><Entries entries={node.entries} /></ol>
-        : <ul><Entries entries={node.entries} /></ul>;
+      return node.ordered ? (
+        <ol start={node.start}>
+          <Entries entries={node.entries} />
+        </ol>
+      ) : (
+        <ul>
+          <Entries entries={node.entries} />
+        </ul>
+      );
     case "table":
       return <Table node={node} />;
     case "rule":
@@ -72,14 +100,24 @@ function BlockOf({ node }: { node: BlockNode }): VNode {
   }
 }
 
-const Blocks = ({ nodes }: { nodes: readonly BlockNode[] }) => <>{nodes.map((node, at) => <BlockOf key={at} node={node} />)}</>;
+const Blocks = ({ nodes }: { nodes: readonly BlockNode[] }) => (
+  <>
+    {nodes.map((node, at) => (
+      <BlockOf key={at} node={node} />
+    ))}
+  </>
+);
 
 function Entries({ entries }: { entries: readonly ListEntry[] }) {
   return (
     <>
       {entries.map((entry, at) => (
         <li key={at} class={entry.checked === null ? undefined : "task"}>
-          {entry.checked !== null && <span class="task-mark" role="img" aria-label={entry.checked ? "done" : "to do"}>{entry.checked ? "☑" : "☐"}</span>}
+          {entry.checked !== null && (
+            <span class="task-mark" role="img" aria-label={entry.checked ? "done" : "to do"}>
+              {entry.checked ? "☑" : "☐"}
+            </span>
+          )}
           <Blocks nodes={entry.children} />
         </li>
       ))}
@@ -92,9 +130,29 @@ function Table({ node }: { node: Extract<BlockNode, { kind: "table" }> }) {
   return (
     <div class="table-scroll" tabIndex={0} role="group" aria-label="Table">
       <table>
-        <thead><tr>{node.head.map((cell, at) => (cell.length === 0 ? <td key={at} /> : <th key={at} scope="col" class={side(at)}><Inline nodes={cell} /></th>))}</tr></thead>
+        <thead>
+          <tr>
+            {node.head.map((cell, at) =>
+              cell.length === 0 ? (
+                <td key={at} />
+              ) : (
+                <th key={at} scope="col" class={side(at)}>
+                  <Inline nodes={cell} />
+                </th>
+              ),
+            )}
+          </tr>
+        </thead>
         <tbody>
-          {node.rows.map((row, line) => <tr key={line}>{row.map((cell, at) => <td key={at} class={side(at)}><Inline nodes={cell} /></td>)}</tr>)}
+          {node.rows.map((row, line) => (
+            <tr key={line}>
+              {row.map((cell, at) => (
+                <td key={at} class={side(at)}>
+                  <Inline nodes={cell} />
+                </td>
+              ))}
+            </tr>
+          ))}
         </tbody>
       </table>
     </div>
@@ -110,19 +168,39 @@ function inline(node: InlineNode, at: number): ComponentChildren {
     case "text":
       return node.text;
     case "strong":
-      return <strong key={at}><Inline nodes={node.children} /></strong>;
+      return (
+        <strong key={at}>
+          <Inline nodes={node.children} />
+        </strong>
+      );
     case "emphasis":
-      return <em key={at}><Inline nodes={node.children} /></em>;
+      return (
+        <em key={at}>
+          <Inline nodes={node.children} />
+        </em>
+      );
     case "strike":
-      return <s key={at}><Inline nodes={node.children} /></s>;
+      return (
+        <s key={at}>
+          <Inline nodes={node.children} />
+        </s>
+      );
     case "code":
       return <code key={at}>{node.text}</code>;
     case "break":
       return <br key={at} />;
     case "link":
-      return <Link key={at} href={node.href} host={node.host}><Inline nodes={node.children} /></Link>;
+      return (
+        <Link key={at} href={node.href} host={node.host}>
+          <Inline nodes={node.children} />
+        </Link>
+      );
     case "image":
-      return <span key={at} class="image-words">[{node.alt || "image"}: {node.address}]</span>;
+      return (
+        <span key={at} class="image-words">
+          [{node.alt || "image"}: {node.address}]
+        </span>
+      );
   }
 }
 
@@ -130,7 +208,13 @@ function inline(node: InlineNode, at: number): ComponentChildren {
 function Link({ href, host, children }: { href: string; host: string; children: ComponentChildren }) {
   const tab = useContext(TabStop);
   return (
-    <a href={href} tabIndex={tab === 0 ? undefined : -1} target={host ? "_blank" : undefined} rel="noopener noreferrer" title={href}>
+    <a
+      href={href}
+      tabIndex={tab === 0 ? undefined : -1}
+      target={host ? "_blank" : undefined}
+      rel="noopener noreferrer"
+      title={href}
+    >
       {children}
       {host && <span class="link-host"> ({host})</span>}
     </a>

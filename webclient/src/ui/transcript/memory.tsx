@@ -17,9 +17,18 @@ export function MemoryMarker({ item }: { item: MemoryEvent }) {
       <div class="row wrap">
         <Icon name={item.event === "warning" || item.event === "error" ? "warn" : "memory"} />
         <strong>{t.memory.event[item.event]}</strong>
-        {item.tokens !== null && item.limit !== null && <Bar value={item.tokens} most={item.limit} words={t.memory.fill(item.tokens, item.limit)} shown />}
+        {item.tokens !== null && item.limit !== null && (
+          <Bar value={item.tokens} most={item.limit} words={t.memory.fill(item.tokens, item.limit)} shown />
+        )}
         <span class="grow" />
-        <QuietButton icon={revealed ? "eye_off" : "eye"} data-act="reveal" aria-pressed={revealed} onClick={() => set_revealed(bench, item.id, !revealed)}>{revealed ? t.tool.hide : t.tool.reveal}</QuietButton>
+        <QuietButton
+          icon={revealed ? "eye_off" : "eye"}
+          data-act="reveal"
+          aria-pressed={revealed}
+          onClick={() => set_revealed(bench, item.id, !revealed)}
+        >
+          {revealed ? t.tool.hide : t.tool.reveal}
+        </QuietButton>
       </div>
       {!masked && item.message !== "" && <p dir="auto">{item.message}</p>}
       {!masked && <Payload text={item.raw} revealed label={t.memory.event[item.event]} />}

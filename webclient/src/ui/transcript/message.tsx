@@ -13,7 +13,11 @@ import { Payload } from "./payload";
 export function UserText({ item, turn }: { item: UserMessage; turn: string }) {
   const bench = use_bench();
   if (bench.editing.value === turn) return <EditPrompt text={item.text} turn={turn} />;
-  return <div class="prompt-text" dir="auto">{item.text}</div>;
+  return (
+    <div class="prompt-text" dir="auto">
+      {item.text}
+    </div>
+  );
 }
 
 function EditPrompt({ text, turn }: { text: string; turn: string }) {
@@ -21,7 +25,9 @@ function EditPrompt({ text, turn }: { text: string; turn: string }) {
   const [draft, set_draft] = useState(text);
   const field = useRef<HTMLTextAreaElement>(null);
   useEffect(() => field.current!.focus(), []);
-  const leave = () => { bench.editing.value = null; };
+  const leave = () => {
+    bench.editing.value = null;
+  };
   const send = () => {
     if (!draft.trim()) return;
     leave();
@@ -30,15 +36,35 @@ function EditPrompt({ text, turn }: { text: string; turn: string }) {
   const on_key = (event: KeyboardEvent) => {
     event.stopPropagation();
     if (event.key === "Escape") leave();
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      send();
+    }
   };
   return (
-    <form class="edit-prompt" onSubmit={(event) => { event.preventDefault(); send(); }}>
-      <textarea ref={field} class="field" rows={Math.min(12, draft.split("\n").length + 1)} value={draft} aria-label={t.turn.edit} dir="auto" onInput={(event) => set_draft(event.currentTarget.value)} onKeyDown={on_key} />
+    <form
+      class="edit-prompt"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
+      <textarea
+        ref={field}
+        class="field"
+        rows={Math.min(12, draft.split("\n").length + 1)}
+        value={draft}
+        aria-label={t.turn.edit}
+        dir="auto"
+        onInput={(event) => set_draft(event.currentTarget.value)}
+        onKeyDown={on_key}
+      />
       <div class="row">
         <span class="muted grow">{t.turn.edit_hint}</span>
         <Button onClick={leave}>{t.cancel}</Button>
-        <Button look="main" type="submit" disabled={!draft.trim()}>{t.composer.send}</Button>
+        <Button look="main" type="submit" disabled={!draft.trim()}>
+          {t.composer.send}
+        </Button>
       </div>
     </form>
   );
@@ -48,10 +74,18 @@ export function AgentText({ item }: { item: AgentMessage }) {
   return (
     <>
       {item.choice > 0 && <Chip>{t.turn.choice(item.choice)}</Chip>}
-      {item.leaked && <Chip look="warn"><Icon name="warn" />{t.turn.leaked}</Chip>}
+      {item.leaked && (
+        <Chip look="warn">
+          <Icon name="warn" />
+          {t.turn.leaked}
+        </Chip>
+      )}
       {item.text !== "" && <Markdown text={item.text} done={item.state !== "open"} />}
       {item.refusal !== "" && (
-        <div class="card refusal"><strong>{t.turn.refusal}</strong><Markdown text={item.refusal} done={item.state !== "open"} /></div>
+        <div class="card refusal">
+          <strong>{t.turn.refusal}</strong>
+          <Markdown text={item.refusal} done={item.state !== "open"} />
+        </div>
       )}
       {item.seams.length > 0 && <p class="hint">{t.turn.seams(item.seams)}</p>}
     </>
@@ -89,9 +123,14 @@ export function RawCard({ item }: { item: RawItem }) {
         <Icon name="warn" />
         <strong class="clip">{t.raw.title}</strong>
         <code class="clip grow">{item.name}</code>
-        <QuietButton data-act="reveal" aria-pressed={revealed} onClick={() => set_revealed(bench, item.id, !revealed)}>{revealed ? t.tool.hide : t.tool.reveal}</QuietButton>
+        <QuietButton data-act="reveal" aria-pressed={revealed} onClick={() => set_revealed(bench, item.id, !revealed)}>
+          {revealed ? t.tool.hide : t.tool.reveal}
+        </QuietButton>
       </header>
-      <div class="card-body"><p class="muted">{t.raw.words}</p><Payload text={item.data} revealed={revealed} label={t.raw.title} /></div>
+      <div class="card-body">
+        <p class="muted">{t.raw.words}</p>
+        <Payload text={item.data} revealed={revealed} label={t.raw.title} />
+      </div>
     </section>
   );
 }

@@ -20,7 +20,9 @@ export function PlanCard({ item }: { item: Plan }) {
         <ol class="bare plan-steps">
           {item.steps.map((step, at) => (
             <li key={at} class={step.status} aria-current={step.status === "inProgress" ? "step" : undefined}>
-              <span role="img" aria-label={t.plan.status[step.status]}>{signs[step.status]}</span>
+              <span role="img" aria-label={t.plan.status[step.status]}>
+                {signs[step.status]}
+              </span>
               <span dir="auto">{step.step}</span>
             </li>
           ))}

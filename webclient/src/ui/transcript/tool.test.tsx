@@ -5,12 +5,25 @@ import { type Acts, fixture_engine, item, item_view, type Scene, turn_view } fro
 import { ItemFrame } from "./item";
 
 const SECRET = "canary-7f3a";
-const call = () => item("toolCall", { name: "store_core", arguments: JSON.stringify({ key: "name", value: SECRET }), result: { text: `{"said":"${SECRET}"}`, at: 0, by: "user", failed: false } });
+const call = () =>
+  item("toolCall", {
+    name: "store_core",
+    arguments: JSON.stringify({ key: "name", value: SECRET }),
+    result: { text: `{"said":"${SECRET}"}`, at: 0, by: "user", failed: false },
+  });
 
 function show(value: ReturnType<typeof call>, scene: Scene = {}, acts: Acts = []) {
-  const turn = turn_view({ id: "turn", items: [], state: value.result ? { kind: "done", finish: null } : { kind: "tools", waiting: [value.id, "other"] } });
+  const turn = turn_view({
+    id: "turn",
+    items: [],
+    state: value.result ? { kind: "done", finish: null } : { kind: "tools", waiting: [value.id, "other"] },
+  });
   const bench = new_bench(fixture_engine({ ...scene, turns: [turn] }, acts));
-  const page = render(<BenchProvider value={bench}><ItemFrame view={item_view(value)} turn="turn" /></BenchProvider>);
+  const page = render(
+    <BenchProvider value={bench}>
+      <ItemFrame view={item_view(value)} turn="turn" />
+    </BenchProvider>,
+  );
   return { bench, ...page };
 }
 
@@ -36,7 +49,11 @@ describe("a tool call's card", () => {
   });
 
   it("says where arguments cease to be JSON, and what else is odd about the call", () => {
-    const odd = item("toolCall", { arguments: "{nope", verdict: { kind: "broken", at: 1 }, flags: ["missingId", "oneLump"] });
+    const odd = item("toolCall", {
+      arguments: "{nope",
+      verdict: { kind: "broken", at: 1 },
+      flags: ["missingId", "oneLump"],
+    });
     const words = show(odd as ReturnType<typeof call>).container.textContent;
     expect(words).toContain("not JSON from character 1 on");
     expect(words).toContain("no id");

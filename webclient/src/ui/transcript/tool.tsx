@@ -12,10 +12,16 @@ import { Payload, parsed } from "./payload";
 
 function verdict_chip(verdict: ArgumentsVerdict, ended: boolean): { look: string; words: string } {
   switch (verdict.kind) {
-    case "empty": return { look: ended ? "warn" : "", words: t.tool.verdict.empty };
-    case "prefix": return { look: ended ? "bad" : "info", words: t.tool.verdict.prefix(verdict.depth) };
-    case "complete": return verdict.object ? { look: "good", words: t.tool.verdict.complete } : { look: "warn", words: t.tool.verdict.not_object };
-    case "broken": return { look: "bad", words: t.tool.verdict.broken(verdict.at) };
+    case "empty":
+      return { look: ended ? "warn" : "", words: t.tool.verdict.empty };
+    case "prefix":
+      return { look: ended ? "bad" : "info", words: t.tool.verdict.prefix(verdict.depth) };
+    case "complete":
+      return verdict.object
+        ? { look: "good", words: t.tool.verdict.complete }
+        : { look: "warn", words: t.tool.verdict.not_object };
+    case "broken":
+      return { look: "bad", words: t.tool.verdict.broken(verdict.at) };
   }
 }
 
@@ -29,11 +35,21 @@ export function ToolCard({ item, turn }: { item: ToolCall; turn: string }) {
       <header class="card-head">
         <Icon name={item.memory ? "memory" : "tool"} />
         <code class="tool-name clip">{item.name || t.tool.no_name}</code>
-        {item.memory && <Chip look="memory">{t.memory.tier[item.memory.tier]} · {t.memory.action[item.memory.action]}</Chip>}
+        {item.memory && (
+          <Chip look="memory">
+            {t.memory.tier[item.memory.tier]} · {t.memory.action[item.memory.action]}
+          </Chip>
+        )}
         {item.state === "open" ? <span class="dot live" /> : null}
         <span class="grow" />
         {item.tookMs > 0 && <span class="muted number">{span(item.tookMs)}</span>}
-        <QuietButton icon={revealed ? "eye_off" : "eye"} data-act="reveal" aria-pressed={revealed} title={t.tool.reveal_hint} onClick={() => set_revealed(bench, item.id, !revealed)}>
+        <QuietButton
+          icon={revealed ? "eye_off" : "eye"}
+          data-act="reveal"
+          aria-pressed={revealed}
+          title={t.tool.reveal_hint}
+          onClick={() => set_revealed(bench, item.id, !revealed)}
+        >
           {revealed ? t.tool.hide : t.tool.reveal}
         </QuietButton>
         <QuietButton icon="panel_right" label={t.turn.inspect} onClick={() => inspect(bench, item.attempt, "tools")} />
@@ -43,7 +59,12 @@ export function ToolCard({ item, turn }: { item: ToolCall; turn: string }) {
           <span class="part-name">{t.tool.arguments}</span>
           <Chip look={verdict.look}>{verdict.words}</Chip>
           <span class="muted number">{count(item.arguments.length)} chars</span>
-          {item.flags.map((flag) => <Chip key={flag} look="warn"><Icon name="warn" />{t.tool.flag[flag]}</Chip>)}
+          {item.flags.map((flag) => (
+            <Chip key={flag} look="warn">
+              <Icon name="warn" />
+              {t.tool.flag[flag]}
+            </Chip>
+          ))}
           <span class="grow" />
           {revealed && <CopyButton text={() => item.arguments} />}
         </div>
@@ -86,17 +107,43 @@ function AnswerForm({ item, last }: { item: ToolCall; last: boolean }) {
   const put = () => bench.thread.value?.answer(item.id, text, failed);
   const on_key = (event: KeyboardEvent) => {
     event.stopPropagation();
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); put(); }
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      put();
+    }
     if (event.key === "Escape") event.currentTarget instanceof HTMLElement && event.currentTarget.blur();
   };
   return (
-    <form class="answer-form" onSubmit={(event) => { event.preventDefault(); put(); }}>
+    <form
+      class="answer-form"
+      onSubmit={(event) => {
+        event.preventDefault();
+        put();
+      }}
+    >
       <label for={id}>{t.tool.answer_label(item.name)}</label>
-      <textarea id={id} class="field mono" rows={3} value={text} placeholder={t.tool.answer_placeholder} spellcheck={false} aria-describedby={`${id}-hint`} onInput={(event) => set_text(event.currentTarget.value)} onKeyDown={on_key} />
+      <textarea
+        id={id}
+        class="field mono"
+        rows={3}
+        value={text}
+        placeholder={t.tool.answer_placeholder}
+        spellcheck={false}
+        aria-describedby={`${id}-hint`}
+        onInput={(event) => set_text(event.currentTarget.value)}
+        onKeyDown={on_key}
+      />
       <div class="row wrap">
-        <span class="muted grow" id={`${id}-hint`}>{text.trim() !== "" && !parsed(text) ? t.tool.not_json : t.tool.answer_hint}</span>
-        <label class="tick"><input type="checkbox" checked={failed} onChange={(event) => set_failed(event.currentTarget.checked)} />{t.tool.answer_failed}</label>
-        <Button look="main" type="submit">{last ? t.tool.go_on : t.tool.put}</Button>
+        <span class="muted grow" id={`${id}-hint`}>
+          {text.trim() !== "" && !parsed(text) ? t.tool.not_json : t.tool.answer_hint}
+        </span>
+        <label class="tick">
+          <input type="checkbox" checked={failed} onChange={(event) => set_failed(event.currentTarget.checked)} />
+          {t.tool.answer_failed}
+        </label>
+        <Button look="main" type="submit">
+          {last ? t.tool.go_on : t.tool.put}
+        </Button>
       </div>
     </form>
   );

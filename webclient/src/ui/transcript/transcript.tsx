@@ -37,16 +37,34 @@ function Log({ shown }: { shown: Shown }) {
 
   return (
     <div class="log-frame">
-      <div ref={scroller} class="log" role="log" aria-live="off" aria-label={t.transcript.title} onKeyDown={(event) => log_keys(bench, scroller.current!, event)}>
+      <div
+        ref={scroller}
+        class="log"
+        role="log"
+        aria-live="off"
+        aria-label={t.transcript.title}
+        onKeyDown={(event) => log_keys(bench, scroller.current!, event)}
+      >
         <div ref={content} class="log-content">
           {bench.revealed.value.has(all_of(bench)) && (
-            <div class="banner warn"><span class="grow">{t.transcript.revealed_all}</span><Button look="small" onClick={() => set_revealed(bench, all_of(bench), false)}>{t.transcript.hide_again}</Button></div>
+            <div class="banner warn">
+              <span class="grow">{t.transcript.revealed_all}</span>
+              <Button look="small" onClick={() => set_revealed(bench, all_of(bench), false)}>
+                {t.transcript.hide_again}
+              </Button>
+            </div>
           )}
-          {count === 0 ? <Empty /> : turns.map((turn, at) => <Turn key={turn.id} view={turn} number={at + 1} last={at === count - 1} />)}
+          {count === 0 ? (
+            <Empty />
+          ) : (
+            turns.map((turn, at) => <Turn key={turn.id} view={turn} number={at + 1} last={at === count - 1} />)
+          )}
         </div>
       </div>
       {end && !end.following.value && count > 0 && (
-        <Button look="latest" icon="down" onClick={end.start}>{t.transcript.latest}</Button>
+        <Button look="latest" icon="down" onClick={end.start}>
+          {t.transcript.latest}
+        </Button>
       )}
     </div>
   );

@@ -21,16 +21,25 @@ export function Turn({ view, number, last }: { view: TurnView; number: number; l
   // The buttons of a turn are made when it first comes near the view: a long session would be a third buttons.
   const [seen, set_seen] = useState(false);
   const near = seen || last;
-  const came_near = (event: { readonly skipped: boolean }) => { if (!event.skipped) set_seen(true); };
+  const came_near = (event: { readonly skipped: boolean }) => {
+    if (!event.skipped) set_seen(true);
+  };
   return (
-    <article class="turn" data-turn={view.id} aria-label={t.turn.prompt_of(number)} {...{ onContentVisibilityAutoStateChange: came_near }}>
+    <article
+      class="turn"
+      data-turn={view.id}
+      aria-label={t.turn.prompt_of(number)}
+      {...{ onContentVisibilityAutoStateChange: came_near }}
+    >
       <div class="turn-prompt">
         <TurnHead view={view} who={t.turn.you} near={near} at={view.created} prompt />
         {prompt && <ItemFrame view={prompt} turn={view.id} />}
       </div>
       <div class="turn-answer">
         <TurnHead view={view} who={t.turn.model} near={near} />
-        {answer.map((item) => <ItemFrame key={item.id} view={item} turn={view.id} />)}
+        {answer.map((item) => (
+          <ItemFrame key={item.id} view={item} turn={view.id} />
+        ))}
         <Ending view={view} last={last} />
       </div>
     </article>
@@ -38,29 +47,72 @@ export function Turn({ view, number, last }: { view: TurnView; number: number; l
 }
 
 function text_of(view: TurnView, kind: "userMessage" | "agentMessage"): string {
-  return view.items.peek().map((item) => item.item.peek()).flatMap((item) => (item.kind === kind ? [item.text] : [])).join("\n\n");
+  return view.items
+    .peek()
+    .map((item) => item.item.peek())
+    .flatMap((item) => (item.kind === kind ? [item.text] : []))
+    .join("\n\n");
 }
 
-function TurnHead({ view, who, near, at, prompt = false }: { view: TurnView; who: string; near: boolean; at?: number; prompt?: boolean }) {
+function TurnHead({
+  view,
+  who,
+  near,
+  at,
+  prompt = false,
+}: {
+  view: TurnView;
+  who: string;
+  near: boolean;
+  at?: number;
+  prompt?: boolean;
+}) {
   const bench = use_bench();
   const thread = bench.thread.value;
-  const here = useComputed(() => view.items.value.some((item) => item.id === bench.roving.value) || bench.roving.value === `end-${view.id}`).value;
+  const here = useComputed(
+    () => view.items.value.some((item) => item.id === bench.roving.value) || bench.roving.value === `end-${view.id}`,
+  ).value;
   const busy = thread?.busy.value ?? true;
   return (
     <TabStop.Provider value={here ? 0 : -1}>
       <header class="turn-head">
         <h2>{who}</h2>
-        {at !== undefined && <time class="muted number" dateTime={new Date(at).toISOString()} title={moment(at)}>{time(at)}</time>}
+        {at !== undefined && (
+          <time class="muted number" dateTime={new Date(at).toISOString()} title={moment(at)}>
+            {time(at)}
+          </time>
+        )}
         {!prompt && view.model !== "" && <span class="muted clip model-name">{view.model}</span>}
         <span class="grow" />
         {prompt && <Siblings view={view} />}
-        {near && <span class="turn-acts">
-          {prompt && thread && <QuietButton icon="edit" label={t.turn.edit} data-act="edit" disabled={busy} onClick={() => { bench.editing.value = view.id; }} />}
-          {prompt && <CopyButton label={t.turn.copy_prompt} text={() => text_of(view, "userMessage")} />}
-          {!prompt && <CopyButton label={t.turn.copy_answer} text={() => text_of(view, "agentMessage")} />}
-          {!prompt && thread && <QuietButton icon="retry" label={t.turn.retry} disabled={busy} onClick={() => thread.retry(view.id)} />}
-          {!prompt && <QuietButton icon="panel_right" label={t.turn.inspect} data-act="inspect" onClick={() => inspect(bench, view.attempts.peek().at(-1)?.id ?? null)} />}
-        </span>}
+        {near && (
+          <span class="turn-acts">
+            {prompt && thread && (
+              <QuietButton
+                icon="edit"
+                label={t.turn.edit}
+                data-act="edit"
+                disabled={busy}
+                onClick={() => {
+                  bench.editing.value = view.id;
+                }}
+              />
+            )}
+            {prompt && <CopyButton label={t.turn.copy_prompt} text={() => text_of(view, "userMessage")} />}
+            {!prompt && <CopyButton label={t.turn.copy_answer} text={() => text_of(view, "agentMessage")} />}
+            {!prompt && thread && (
+              <QuietButton icon="retry" label={t.turn.retry} disabled={busy} onClick={() => thread.retry(view.id)} />
+            )}
+            {!prompt && (
+              <QuietButton
+                icon="panel_right"
+                label={t.turn.inspect}
+                data-act="inspect"
+                onClick={() => inspect(bench, view.attempts.peek().at(-1)?.id ?? null)}
+              />
+            )}
+          </span>
+        )}
       </header>
     </TabStop.Provider>
   );
@@ -70,13 +122,23 @@ function Siblings({ view }: { view: TurnView }) {
   const bench = use_bench();
   const { ids, place } = view.siblings.value;
   if (ids.length < 2) return null;
-  const show = (at: number) => { const id = ids[at]; if (id) bench.thread.value?.show(id); };
+  const show = (at: number) => {
+    const id = ids[at];
+    if (id) bench.thread.value?.show(id);
+  };
   const fixed = !bench.thread.value || bench.thread.value.busy.value;
   return (
     <span class="siblings" role="group" aria-label={t.turn.sibling(place + 1, ids.length)}>
       <QuietButton icon="left" label={t.turn.earlier} disabled={fixed || place === 0} onClick={() => show(place - 1)} />
-      <span class="number">{place + 1}/{ids.length}</span>
-      <QuietButton icon="right" label={t.turn.later} disabled={fixed || place === ids.length - 1} onClick={() => show(place + 1)} />
+      <span class="number">
+        {place + 1}/{ids.length}
+      </span>
+      <QuietButton
+        icon="right"
+        label={t.turn.later}
+        disabled={fixed || place === ids.length - 1}
+        onClick={() => show(place + 1)}
+      />
     </span>
   );
 }
@@ -92,42 +154,82 @@ function Ending({ view, last }: { view: TurnView; last: boolean }) {
     case "running":
       return <Progress state={state} />;
     case "tools":
-      return <p class="ending warn"><Icon name="pause" />{t.tool.waiting(state.waiting.length)}</p>;
+      return (
+        <p class="ending warn">
+          <Icon name="pause" />
+          {t.tool.waiting(state.waiting.length)}
+        </p>
+      );
     case "approval":
-      return <p class="ending warn"><Icon name="pause" />{t.state.approval}</p>;
+      return (
+        <p class="ending warn">
+          <Icon name="pause" />
+          {t.state.approval}
+        </p>
+      );
     case "failed":
-      return <EndStop view={view}><FailureCard failure={state.failure} turn={view.id} last={last} /></EndStop>;
+      return (
+        <EndStop view={view}>
+          <FailureCard failure={state.failure} turn={view.id} last={last} />
+        </EndStop>
+      );
     case "cut":
       return (
         <EndStop view={view}>
           <FailureCard failure={state.failure} turn={view.id} last={last}>
-            <p><strong>{t.turn.cut(amount(state.received))}.</strong> {t.turn.cut_words}</p>
+            <p>
+              <strong>{t.turn.cut(amount(state.received))}.</strong> {t.turn.cut_words}
+            </p>
           </FailureCard>
         </EndStop>
       );
     case "stopped":
-      return <EndStop view={view}><Ended words={`${t.turn.stopped} · ${amount(state.received)}`} view={view} last={last} /></EndStop>;
+      return (
+        <EndStop view={view}>
+          <Ended words={`${t.turn.stopped} · ${amount(state.received)}`} view={view} last={last} />
+        </EndStop>
+      );
     case "done": {
       const odd = state.finish !== null ? t.turn.finish[state.finish] : undefined;
-      if (odd) return <EndStop view={view}><Ended words={odd} view={view} last={last} /></EndStop>;
+      if (odd)
+        return (
+          <EndStop view={view}>
+            <Ended words={odd} view={view} last={last} />
+          </EndStop>
+        );
       return usage ? <p class="ending muted number">{t.turn.tokens(usage.prompt, usage.completion)}</p> : null;
     }
   }
 }
 
 const EndStop = ({ view, children }: { view: TurnView; children: preact.ComponentChildren }) => (
-  <Stop id={`end-${view.id}`} name={t.state[view.state.value.kind]} look="item end" turn={view.id} attempt={view.attempts.value.at(-1)?.id ?? null}>{children}</Stop>
+  <Stop
+    id={`end-${view.id}`}
+    name={t.state[view.state.value.kind]}
+    look="item end"
+    turn={view.id}
+    attempt={view.attempts.value.at(-1)?.id ?? null}
+  >
+    {children}
+  </Stop>
 );
 
 function Ended({ words, view, last }: { words: string; view: TurnView; last: boolean }) {
   const thread = use_bench().thread.value;
   return (
     <div class="ending row wrap">
-      <Icon name="stop" /><span>{words}</span>
+      <Icon name="stop" />
+      <span>{words}</span>
       {thread && last && (
         <>
-          <Button look="small" icon="retry" onClick={() => thread.retry(view.id)}>{t.failure.retry}</Button>
-          {thread.canProceed(view.id) && <Button look="small" icon="play" title={t.turn.go_on_hint} onClick={() => thread.proceed(view.id)}>{t.turn.go_on}</Button>}
+          <Button look="small" icon="retry" onClick={() => thread.retry(view.id)}>
+            {t.failure.retry}
+          </Button>
+          {thread.canProceed(view.id) && (
+            <Button look="small" icon="play" title={t.turn.go_on_hint} onClick={() => thread.proceed(view.id)}>
+              {t.turn.go_on}
+            </Button>
+          )}
         </>
       )}
     </div>
@@ -138,10 +240,14 @@ type Live = Extract<TurnState, { since: number }>;
 
 function words_of(state: Live): string {
   switch (state.kind) {
-    case "connecting": return t.turn.connecting;
-    case "queued": return t.turn.queued;
-    case "streaming": return t.turn.writing[state.what];
-    case "running": return t.turn.running;
+    case "connecting":
+      return t.turn.connecting;
+    case "queued":
+      return t.turn.queued;
+    case "streaming":
+      return t.turn.writing[state.what];
+    case "running":
+      return t.turn.running;
   }
 }
 
