@@ -553,6 +553,7 @@ class Sections(Section, frozen=True, kw_only=True):
             "/api/codex": ("metered", "cors", "guard", "limiter", "codex"),
             "/ws/codex": ("metered", "guard", "codex-socket"),
             "/api/hermes": ("metered", "cors", "hermes"),
+            "/sdk": ("metered", "cors", "sdk"),
             "/metrics": ("guard", "metrics"),
             "/healthz": ("health",),
             "/readyz": ("readiness",),

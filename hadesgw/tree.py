@@ -43,9 +43,11 @@ from hadesgw.resources.metrics import Metrics
 from hadesgw.resources.models import MODELS_ROUTE, Models
 from hadesgw.resources.penalties import Penalties
 from hadesgw.resources.proxy import ROUTES, Proxy
+from hadesgw.resources.sdk import Sdk
+from hadesgw.resources.stored_files import read_files
 from hadesgw.resources.ticket import TicketOffice
 from hadesgw.resources.validation import TokenCounter, Validation
-from hadesgw.resources.webclient import WebClient, page_settings, read_client
+from hadesgw.resources.webclient import WebClient, page_settings
 from hadesgw.sessions.registry import SessionRegistry
 from hadesgw.telemetry.conveyance import Conveyance
 from hadesgw.telemetry.followers import Followers
@@ -234,7 +236,7 @@ def _limits(parts: Parts) -> object:
 
 
 def _webclient(parts: Parts, path: str) -> IResource:
-    built = read_client(files("hadesgw") / "webclient_dist")
+    built = read_files(files("hadesgw") / "webclient_dist")
     return WebClient(built, page_settings(parts.config), parts.config.webclient.connect)
 
 
@@ -255,6 +257,7 @@ LEAVES: Mapping[str, Callable[[Parts, str], IResource]] = {
     "codex": _codex,
     "codex-socket": _codex_socket,
     "hermes": lambda parts, path: Discovery(__version__),
+    "sdk": lambda parts, path: Sdk(read_files(files("hadesgw") / "sdk")),
     "webclient": _webclient,
 }
 _ROLES: Mapping[str, Role] = {"metrics": Role.OBSERVER, "admin": Role.ADMIN}

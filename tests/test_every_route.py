@@ -28,7 +28,7 @@ from tests.sessions.stage import Stage
 from tests.wire.answers import Answer
 from tests.wire.door import Door
 
-OPEN = {"/healthz", "/readyz", "/api/hermes", "/"}
+OPEN = {"/healthz", "/readyz", "/api/hermes", "/sdk", "/"}
 """Who may be asked by anybody. A path is put here, or below, by a person who has thought about it."""
 GUARDED = {
     "/v1": Role.USER,
@@ -49,6 +49,7 @@ ROUTES_BELOW = {
     "metrics": [],
     "health": [],
     "hermes": ["/api/hermes/services/codex"],
+    "sdk": ["/sdk/codex-client.js", "/sdk/codex-client.d.ts"],
     "readiness": [],
     "webclient": ["/index.html", "/ui/config.json", "/ui/build.json"],
 }

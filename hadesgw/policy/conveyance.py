@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-OPEN_LEAVES = frozenset(("health", "hermes", "readiness", "webclient"))
+OPEN_LEAVES = frozenset(("health", "hermes", "readiness", "sdk", "webclient"))
 """Leaves that tell everybody the same and do nothing for anybody, so that nobody need be known there."""
 
 

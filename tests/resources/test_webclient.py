@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw import __version__
 from hadesgw.config import Config, parse
-from hadesgw.resources.webclient import WebClient, page_settings, read_client
+from hadesgw.resources.stored_files import read_files
+from hadesgw.resources.webclient import WebClient, page_settings
 from tests.wire.answers import Answer
 from tests.wire.door import Door
 
@@ -34,7 +35,7 @@ class Case(SynchronousTestCase):
 
     def ask(self, path: str, *fields: str, method: str = "GET", config: Config | None = None) -> Answer:
         config = config or Config()
-        client = WebClient(read_client(self.folder), page_settings(config), config.webclient.connect)
+        client = WebClient(read_files(self.folder), page_settings(config), config.webclient.connect)
         head = "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *fields, "", ""])
         return Door(client).call().send(head.encode()).answer(method.encode())
 
