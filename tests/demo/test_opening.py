@@ -42,6 +42,35 @@ class OpeningTests(SynchronousTestCase):
         self.assertEqual(Path(upstream.socket).parent.stat().st_mode & 0o777, 0o700)
         self.assertEqual([client.name for client in opening.clients.directory.clients], ["demo"])
 
+    def test_a_workspace_to_play_in(self) -> None:
+        """A small repository with one commit, for an agent that is there, in a folder that goes with the demo."""
+        opening = self.opening()
+        sessions = opening.config.sessions
+        folder = Path(sessions.workspaces[sessions.default_workspace])
+        self.assertEqual(folder.parent, Path(opening.config.upstream[0].socket).parent)
+        self.assertIn("def add", (folder / "calc.py").read_text())
+        if shutil.which("git"):
+            self.assertTrue((folder / ".git" / "refs" / "heads" / "main").exists())
+            self.assertEqual(list((folder / ".git").glob("hooks/*")), [])
+        self.assertIn(sessions.engine, ("codex", "rehearsal"))
+
+    def test_without_codex(self) -> None:
+        """The engine that needs no program takes its place; what a real agent costs nobody has to install."""
+        path = Path(self.mktemp())
+        path.write_text('[sessions.codex]\nbinary = "/nowhere/codex"\n')
+        opening = Opening(load(str(path)), None, None)
+        self.addCleanup(shutil.rmtree, Path(opening.config.upstream[0].socket).parent)
+        self.assertEqual(opening.config.sessions.engine, "rehearsal")
+
+    def test_workspaces_of_the_operators(self) -> None:
+        """Are left as they are, engine and all."""
+        path = Path(self.mktemp())
+        path.write_text('[sessions]\nworkspaces = { mine = "mine" }\nmodel = "m"\n')
+        config = load(str(path))
+        opening = Opening(config, None, None)
+        self.addCleanup(shutil.rmtree, Path(opening.config.upstream[0].socket).parent)
+        self.assertEqual(opening.config.sessions, config.sessions)
+
     def test_a_model_file(self) -> None:
         """Takes the rehearsal model's place under its own name."""
         self.install_extra()

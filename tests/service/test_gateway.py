@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -20,7 +21,9 @@ from hadesgw.policy.refusals import Refusal
 from hadesgw.service.gateway import Gateway, Termination
 from hadesgw.service.listeners import ListenerRefused
 from hadesgw.service.surplus import SurplusWatch
+from hadesgw.sessions.registry import SessionRegistry, Wish
 from hadesgw.telemetry.log import Log, Sink
+from tests.sessions.stage import Stage
 from tests.wire.door import Door, Leaf, hold
 
 _GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -95,13 +98,15 @@ class GatewayTests(SynchronousTestCase):
         self.held: list[Held] = []
         self.surplus: list[int] = []
 
-    def _gateway(self, door: Door, *listeners: _Listener, drain: float = 300.0) -> Gateway:
+    def _gateway(
+        self, door: Door, *listeners: _Listener, drain: float = 300.0, sessions: SessionRegistry | None = None
+    ) -> Gateway:
         self.sink = _Lines()
         self.addCleanup(os.close, self.sink._descriptor)
         log = Log(self.sink, lambda: 0.0, text=False, level="info")
         self.listeners = listeners or (_Listener(8082, self.events),)
         watch = SurplusWatch(door.site.clock, self._look, maybeDeferred, lambda: 7, self, log)
-        return Gateway(door.site.clock, door.site, self.listeners, watch, [], log, drain)
+        return Gateway(door.site.clock, door.site, self.listeners, watch, [], log, drain, sessions)
 
     def _look(self, pid: int) -> list[Held]:
         self.events.append("look")
@@ -180,6 +185,21 @@ class GatewayTests(SynchronousTestCase):
         self.assertEqual((answer.body, answer.one(b"connection")), (b"ok", b"close"))
         self._settle(door, stopping)
         self.assertIn(b'"connections_cut":0', self.sink.lines[-1])
+
+    def test_coding_sessions_end_with_it(self) -> None:
+        """At the beginning of the drain, and the gateway is not gone before their last process is."""
+        door = Door()
+        stage = Stage(Path(self.mktemp()))
+        gateway = self._gateway(door, sessions=stage.registry)
+        gateway.startService()
+        self.assertEqual(gateway.own_url, "http://127.0.0.1:8082")
+        self.successResultOf(stage.registry.start("alice", Wish()))
+        stopping = self._stop(door, gateway, 1.0)
+        self.assertNoResult(stopping)
+        assert stage.agent.stopping is not None
+        stage.agent.stopping.callback(None)
+        self._settle(door, stopping)
+        self.assertEqual(stage.ledger.counts, [1, 0])
 
     def _settle(self, door: Door, stopping: Deferred[None], most: float = 5.0) -> None:
         done: list[None] = []
