@@ -127,7 +127,7 @@ export class GatewayConnection implements Connection {
   /** Learns what the page's host tells, then how the gateway is. */
   async start(): Promise<void> {
     this.#state.value = { kind: "checking" };
-    const [config] = await Promise.all([this.#ask("ui/config.json"), this.#lookAtBuild()]);
+    const config = await this.#ask("ui/config.json");
     if (config) this.#config.value = configFrom(config);
     await this.#check();
   }

@@ -1,3 +1,4 @@
+// @vitest-environment node
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Item, ToolCall } from "../model";
 import type { Engine, ThreadView, TurnView } from "./api";

@@ -6,6 +6,7 @@ import type { SettingsProblem, SettingsStore } from "./api";
 import { fieldsOf, parsed } from "./json";
 import { memoryNames } from "./memory";
 import type { Storage } from "./surroundings";
+import { addressIn } from "./text/address";
 import { checkTools } from "./tools";
 
 const KEPT_AS = "hadesgw.settings";
@@ -80,7 +81,7 @@ export const isFieldName = (text: string): boolean => /^[!#$%&'*+.^_`|~0-9A-Za-z
 /** An http(s) address without path beyond `/v1`, credentials, query or fragment; null if it is none. */
 export function gatewayAddress(text: string, page: string): string | null {
   if (text.trim() === "") return new URL(page).origin;
-  const address = /^https?:\/\//i.test(text.trim()) ? URL.parse(text.trim()) : null;
+  const address = /^https?:\/\//i.test(text.trim()) ? addressIn(text.trim()) : null;
   if (!address || address.username || address.password || address.search || address.hash) return null;
   return address.origin + address.pathname.replace(/\/+$/, "").replace(/\/v1$/, "");
 }

@@ -1,3 +1,4 @@
+// @vitest-environment node
 import { IDBFactory } from "fake-indexeddb";
 import { describe, expect, it } from "vitest";
 import type { Attempt, Thread, Turn } from "../model";

@@ -7,6 +7,7 @@
 // nothing of a model's text acts from afar.
 
 import { Lexer, type MarkedOptions, type Token, Tokenizer, type Tokens } from "marked";
+import { addressIn } from "./address";
 import type { Block, BlockNode, InlineNode, ListEntry } from "./trees";
 
 const HELD_BACK = 2;
@@ -311,7 +312,7 @@ function linkOf(token: Tokens.Link): InlineNode[] {
   const href = characters(token.href);
   const children = inlines(token);
   if (/^#[\w.:-]*$/.test(href)) return [{ kind: "link", href, host: "", children }];
-  const address = /^(?:https?:\/\/|mailto:)/i.test(href) && !/[\u0000-\u0020\u007f\\]/.test(href) ? URL.parse(href) : null;
+  const address = /^(?:https?:\/\/|mailto:)/i.test(href) && !/[\u0000-\u0020\u007f\\]/.test(href) ? addressIn(href) : null;
   if (!address) return [{ kind: "text", text: token.raw }];
   return [{ kind: "link", href: address.href, host: address.host, children }];
 }

@@ -1,3 +1,4 @@
+// @vitest-environment node
 import { createTwoFilesPatch } from "diff";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

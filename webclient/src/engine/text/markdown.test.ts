@@ -1,3 +1,4 @@
+// @vitest-environment node
 import { effect } from "@preact/signals-core";
 import { expect, it } from "vitest";
 import { loadMarkdown, MarkdownReader } from "./markdown";
