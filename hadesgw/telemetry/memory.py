@@ -1,11 +1,14 @@
-"""The names by which tools and memory events are told apart, and what a conversation brings of the latter.
+"""The names by which tools and memory events are told apart, and where texts tell of the latter.
 
-Warnings of memory pressure are put into the conversation, so a request brings them: HADES' and Letta's are JSON objects
-in the text of a message. A conversation is sent again with every turn; new in it is what came since the model spoke.
+HADES' memory events and Letta's are JSON objects. Warnings of memory pressure are put into the conversation, so that a
+request brings them, as the whole text of a message; a conversation is sent again with every turn, and new in it is what
+came since the model spoke. In an answer they stand within its text.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -102,3 +105,65 @@ def _packed_kind(text: str, words: Vocabulary) -> Iterable[str]:
             return
         if isinstance(kind, str) and kind in words.memory_events:
             yield kind
+
+
+# -- What an answer's text says of memory ------------------------------------------------------------------------------
+
+LONGEST_OBJECT = 4_096
+"""Characters that an event in a text may have."""
+MOST_OBJECTS = 64
+"""Objects that may be one and are looked at, in one piece of a text."""
+_BEGINNING = re.compile(r'\{\s*"type"\s*:\s*"')
+_PART_OF_ONE = re.compile(r'\{\s*(?:"(?:t(?:y(?:p(?:e(?:"(?:\s*(?::\s*)?)?)?)?)?)?)?)?\Z')
+_DECODE_AT = json.JSONDecoder().raw_decode
+
+
+class TextReader:
+    """Finds memory events in a text that comes in pieces: objects that begin with a type and have an agent or a time.
+
+    :ivar begun: whether one may have begun; else a piece without a brace need not be given.
+    """
+
+    def __init__(self, words: Vocabulary) -> None:
+        self._words = words
+        self._held = ""
+
+    @property
+    def begun(self) -> bool:
+        """See the class."""
+        return bool(self._held)
+
+    def feed(self, text: str) -> list[str]:
+        """The kinds of the events that are complete with this piece."""
+        kinds: list[str] = []
+        held = self._held + text
+        at = 0
+        for _ in range(MOST_OBJECTS):
+            begun = _BEGINNING.search(held, at)
+            if begun is None:
+                break
+            start = begun.start()
+            event, length = _first_object(held[start : start + LONGEST_OBJECT])
+            if not length and len(held) - start < LONGEST_OBJECT:
+                self._held = held[start:]  # more of it may come
+                return kinds
+            kinds += self._kind(event)
+            at = start + (length or 1)
+        rest = _PART_OF_ONE.search(held[-64:], max(0, at - max(0, len(held) - 64)))
+        self._held = rest[0] if rest is not None else ""
+        return kinds
+
+    def _kind(self, event: dict[str, Any]) -> list[str]:
+        kind = event.get("type")
+        if isinstance(kind, str) and kind in self._words.memory_events and ("agent_id" in event or "time" in event):
+            return [kind]
+        return []
+
+
+def _first_object(text: str) -> tuple[dict[str, Any], int]:
+    """The object at the beginning, and its length; nothing while it has not come to its end."""
+    try:
+        event, length = _DECODE_AT(text)
+    except (ValueError, RecursionError):
+        return {}, 0
+    return event, length

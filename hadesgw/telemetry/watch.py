@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from hadesgw.telemetry.memory import Vocabulary
+from hadesgw.telemetry.memory import TextReader, Vocabulary
 from hadesgw.telemetry.tool_call import UNREADABLE, Call
 
 LONGEST_EVENT = 1 << 20
@@ -91,6 +91,7 @@ class Watch:
         self.tools: dict[str, int] = {}
         self.memory: dict[str, int] = {}
         self._words = words
+        self._text = TextReader(words)
         self._notice = notice
         self._calls: dict[Hashable, Call] = {}
         self._last_call: Hashable = None
@@ -247,6 +248,12 @@ class Watch:
                 text = bytes(value)
                 for told in _MEMORIES(text) if text.startswith(b"[") else (_MEMORY(text),):
                     self._remember(told.type)
+
+    def _note_text(self, text: object) -> None:
+        """Some of what the model says."""
+        if isinstance(text, str) and ("{" in text or self._text.begun):
+            for kind in self._text.feed(text):
+                self._count_memory(kind)
 
     def _remember(self, kind: object) -> None:
         if isinstance(kind, str) and kind in self._words.memory_events:

@@ -75,18 +75,7 @@ class ChatWatch(Watch):
         if self.response_id is None:
             self._note_id(chunk.id)
         for choice in chunk.choices or ():
-            delta = choice.delta
-            calls = wrote = False
-            if delta is not None:
-                wrote = bool(delta.content or delta.reasoning or delta.reasoning_content or delta.refusal)
-                if delta.tool_calls is not None or delta.function_call is not None:
-                    calls = self._note_calls(choice.index, delta)
-            if choice.token_ids is not None or choice.logprobs is not None:
-                self.counted_tokens += _tokens_listed(choice)
-            elif wrote or calls or choice.text:
-                self.counted_tokens += 1
-            if choice.finish_reason is not None:
-                self._note_finish(choice.finish_reason)
+            self._note_choice(choice)
         if chunk.usage is not None:
             self._note_usage(chunk.usage, "prompt_tokens", "completion_tokens")
         if chunk.error is not None:
@@ -94,11 +83,29 @@ class ChatWatch(Watch):
         elif chunk.choices is None or chunk.memory_events is not NOTHING or chunk.memory_event is not NOTHING:
             self._note_extras(chunk)
 
+    def _note_choice(self, choice: _Choice) -> None:
+        """What one event has of one of the answers."""
+        delta = choice.delta
+        seen: object = choice.text
+        if delta is not None:
+            seen = delta.content or delta.reasoning or delta.reasoning_content or delta.refusal
+            if delta.content:
+                self._note_text(delta.content)
+            if delta.tool_calls is not None or delta.function_call is not None:
+                seen = self._note_calls(choice.index, delta) or seen
+        if choice.token_ids is not None or choice.logprobs is not None:
+            self.counted_tokens += _tokens_listed(choice)
+        elif seen:
+            self.counted_tokens += 1
+        if choice.finish_reason is not None:
+            self._note_finish(choice.finish_reason)
+
     def _answer(self, data: bytes) -> None:
         chunk = _CHUNK(data)
         self._note_id(chunk.id)
         for choice in chunk.choices or ():
             if choice.message is not None:
+                self._note_text(choice.message.content)
                 self._note_calls(choice.index, choice.message)
             self._note_finish(choice.finish_reason)
         self._note_usage(chunk.usage, "prompt_tokens", "completion_tokens")

@@ -15,6 +15,7 @@ class _Block(Struct, gc=False):
     id: Any = None
     name: Any = None
     input: Any = None
+    text: Any = None
 
 
 class _Message(Extras, gc=False):
@@ -26,6 +27,7 @@ class _Message(Extras, gc=False):
 
 class _BlockDelta(Struct, gc=False):
     type: Any = None
+    text: Any = None
     partial_json: Any = None
     stop_reason: Any = None
 
@@ -51,7 +53,9 @@ class MessagesWatch(Watch):
         kind = event.type
         if kind == "content_block_delta":
             self.counted_tokens += 1
-            if event.delta is not None and event.delta.type == "input_json_delta":
+            if event.delta is not None and event.delta.type == "text_delta":
+                self._note_text(event.delta.text)
+            elif event.delta is not None and event.delta.type == "input_json_delta":
                 self._add_arguments(self._find_call(str(event.index), None, None), event.delta.partial_json)
         elif kind == "content_block_start" and event.content_block is not None:
             self._note_block(str(event.index), event.content_block, streamed=True)
@@ -84,7 +88,9 @@ class MessagesWatch(Watch):
             self.failed = True
 
     def _note_block(self, key: str, block: _Block, *, streamed: bool) -> None:
-        if block.type == "tool_use":
+        if block.type == "text":
+            self._note_text(block.text)
+        elif block.type == "tool_use":
             call = self._find_call(key, block.id, block.name)
             if not streamed or block.input:
                 self._add_arguments(call, block.input)

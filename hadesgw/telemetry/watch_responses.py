@@ -16,6 +16,7 @@ class _Item(Struct, gc=False):
     call_id: Any = None
     name: Any = None
     arguments: Any = None
+    content: Any = None
 
 
 class _Response(Extras, gc=False):
@@ -49,7 +50,9 @@ class ResponsesWatch(Watch):
         kind = event.type if isinstance(event.type, str) else ""
         if kind.endswith(".delta"):
             self.counted_tokens += 1
-            if kind == "response.function_call_arguments.delta":
+            if kind == "response.output_text.delta":
+                self._note_text(event.delta)
+            elif kind == "response.function_call_arguments.delta":
                 self._add_arguments(self._find_call(str(event.output_index), None, None), event.delta)
         elif event.item is not None:
             if kind == "response.output_item.added":
@@ -68,6 +71,8 @@ class ResponsesWatch(Watch):
         if response.output is not NOTHING:
             for place, item in enumerate(_ITEMS(bytes(response.output))):
                 self._note_item(str(place), item, streamed=False)
+                for part in item.content if isinstance(item.content, list) else ():
+                    self._note_text(part.get("text") if isinstance(part, dict) else None)
         self._note_response(response, response.status)
 
     def _note_response(self, response: _Response, state: object) -> None:

@@ -25,6 +25,8 @@ from tests.real.waiting import wait_for
 REQUESTS = int(os.environ.get("HADESGW_COUNTED_REQUESTS", "600"))
 """How many mixed requests are compared; `make count` takes 10,000."""
 CLIENTS = 12
+LATE_MS = 250
+"""A process may be made to wait between sending the last byte and reading its clock."""
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 ALLOWANCE = {"requests_per_second": 1_000_000, "burst": 1_000_000, "max_in_flight": 100, "roles": ["admin"]}
 
@@ -263,7 +265,7 @@ class CountTests(Case):
             return
         self.assertEqual((line["status"], line["bytes_out"]), (seen.status, seen.size), told)
         if seen.wish.name != "broken off":  # which is over for the gateway when the connection is
-            self.assertLessEqual(line["duration_ms"], seen.milliseconds + 1, told)  # two processes' clocks, rounded
+            self.assertLessEqual(line["duration_ms"], seen.milliseconds + LATE_MS, told)
         self.assertEqual(line["stream"], seen.stream, told)
         if seen.wish.name == "streamed and died":
             self.assertEqual((line["status"], line["reason"]), (200, "upstream_error"), told)
@@ -294,9 +296,9 @@ class CountTests(Case):
         measured = self.total("request_latency_ms_sum")
         noted = sum(seen.milliseconds for seen in self.seen if seen.wish.leaves is None)
         left = sum(seen.milliseconds for seen in self.seen if seen.wish.leaves is not None)
-        self.assertLessEqual(measured, noted + left + 50 * REQUESTS)
+        self.assertLessEqual(measured, noted + left + 20 * REQUESTS)
         self.assertGreaterEqual(measured, 0.2 * noted)
-        for bound in ("10.0", "100.0", "1000.0", "10000.0"):
+        for bound in ("1000.0", "4000.0", "15000.0"):
             within = self.total("request_latency_ms_bucket", le=bound)
-            seen = sum(one.milliseconds <= float(bound) for one in self.seen if one.wish.leaves is None)
+            seen = sum(one.milliseconds <= float(bound) - LATE_MS for one in self.seen if one.wish.leaves is None)
             self.assertGreaterEqual(within, seen, bound)

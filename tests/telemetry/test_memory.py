@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hadesgw.telemetry.memory import MOST_MESSAGES, memory_events_in
+from hadesgw.telemetry.memory import LONGEST_OBJECT, MOST_MESSAGES, MOST_OBJECTS, TextReader, memory_events_in
 from tests.telemetry.streams import WORDS
 
 HADES = json.dumps({"type": "warning", "details": {"used": 0.7}, "agent_id": "a", "ts": 1})
@@ -79,3 +79,51 @@ class ConversationTests(SynchronousTestCase):
         others = [said("user", "x")] * (MOST_MESSAGES - 1)
         self.assertEqual(told(said("user", HADES), *others), ["warning"])
         self.assertEqual(told(said("user", HADES), *others, said("user", "x")), [])
+
+
+def read(*pieces: str) -> list[str]:
+    """The events in a text that comes in these pieces."""
+    reader = TextReader(WORDS)
+    return [kind for piece in pieces for kind in reader.feed(piece)]
+
+
+class TextTests(SynchronousTestCase):
+    """Events in what a model says."""
+
+    TEXT = f'One {{ of }} them:\n```json\n{HADES}\n``` {{"type": "x"}} and {LETTA}, {{"type"'
+
+    def test_every_split_finds_them(self) -> None:
+        """Among braces of any kind, one or several, whole or byte by byte."""
+        expected = ["warning", "system_alert"]
+        self.assertEqual(read(self.TEXT), expected)
+        self.assertEqual(read(*self.TEXT), expected)
+        for at in range(len(self.TEXT)):
+            self.assertEqual(read(self.TEXT[:at], self.TEXT[at:]), expected, at)
+
+    def test_what_is_none(self) -> None:
+        """Other kinds, none without an agent or a time, and what is no JSON."""
+        for text in (
+            '{"type":"warning"}',
+            '{"type":"made_up","agent_id":"a"}',
+            '{"type":"warning","agent_id":}',
+            '{"kind":1,"type":"warning","agent_id":"a"}',
+            '{"type":7,"agent_id":"a"}',
+            '{"type":"warning","type":7,"agent_id":"a"}',
+        ):
+            self.assertEqual(read(text), [], text)
+
+    def test_it_holds_only_what_may_be_one(self) -> None:
+        """So that a piece without a brace need not be looked at; and never much."""
+        reader = TextReader(WORDS)
+        for text, begun in (("x", False), ("x {", True), ('"ty', True), ("no", False), ('{"type":"x', True)):
+            reader.feed(text)
+            self.assertEqual(reader.begun, begun, text)
+        reader.feed("x" * LONGEST_OBJECT)
+        self.assertFalse(reader.begun)
+        self.assertEqual(reader.feed(HADES), ["warning"])
+
+    def test_it_looks_at_so_many(self) -> None:
+        """In one piece, whatever it is made of; nothing in it can make that take long, or fail."""
+        self.assertEqual(len(read(HADES * (MOST_OBJECTS + 9))), MOST_OBJECTS)
+        for text in ('{"type":"x","a":' * 10_000, "{" * 100_000, '{"type":"' + "[" * 5_000):
+            self.assertEqual(read(text, HADES)[-1:], ["warning"], text[:20])

@@ -121,6 +121,14 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(facts.tools, {"get_weather": 2, "search_recall": 1})
         self.assertEqual(facts.states, {"whole": 3})
 
+    def test_memory_events_in_the_text(self) -> None:
+        """As a runtime lets the model show them."""
+        event = '```json\n{"type": "warning", "agent_id": "a"}\n```'
+        facts = watched(ChatWatch, [sse([("", chunk({"content": piece})) for piece in event])])
+        self.assertEqual((facts.memory, facts.counted), ({"warning": 1}, len(event)))
+        body = compact({"choices": [{"index": 0, "message": {"content": event}}]}).encode()
+        self.assertEqual(watched(ChatWatch, [body], events=False).memory, {"warning": 1})
+
     def test_several_choices(self) -> None:
         """Each has calls and tokens of its own; the first finish is told."""
         data = []

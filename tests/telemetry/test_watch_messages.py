@@ -69,6 +69,16 @@ class StreamTests(SynchronousTestCase):
         facts = watched(MessagesWatch, [sse([("content_block_start", compact(start))])])
         self.assertEqual((facts.tools, facts.states), ({"get_weather": 1}, {"whole": 1}))
 
+    def test_memory_events_in_the_text(self) -> None:
+        """As a runtime lets the model show them."""
+        text = '{"type": "warning", "agent_id": "a"}'
+        deltas = [{"type": "text_delta", "text": piece} for piece in text]
+        events = [{"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas]
+        facts = watched(MessagesWatch, [sse([("", compact(event)) for event in events])])
+        self.assertEqual((facts.memory, facts.counted), ({"warning": 1}, len(text)))
+        body = compact({"content": [{"type": "text", "text": text}]}).encode()
+        self.assertEqual(watched(MessagesWatch, [body], events=False).memory, {"warning": 1})
+
     def test_odd_events(self) -> None:
         """One without the member that its type promises says nothing; nor does a ping."""
         events = ({"type": "message_delta"}, {"type": "content_block_delta"}, {"type": "content_block_start"})

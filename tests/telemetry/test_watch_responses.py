@@ -107,6 +107,17 @@ class StreamTests(SynchronousTestCase):
             facts = watched(ResponsesWatch, [sse([("", compact(added)), ("", "[DONE]")])])
             self.assertEqual((facts.tools, facts.states), (tools, {"whole": 1} if tools else {}), kind)
 
+    def test_memory_events_in_the_text(self) -> None:
+        """Once, although a stream tells its text again when it is complete."""
+        text = '{"type": "warning", "agent_id": "a"}'
+        message = {"type": "message", "content": [{"type": "output_text", "text": text}, 7]}
+        events: list[dict[str, Any]] = [{"type": "response.output_text.delta", "delta": piece} for piece in text]
+        events.append({"type": "response.output_item.done", "output_index": 0, "item": message})
+        facts = watched(ResponsesWatch, [sse([("", compact(event)) for event in events])])
+        self.assertEqual((facts.memory, facts.counted), ({"warning": 1}, len(text)))
+        body = compact({"output": [message, {"type": "reasoning", "content": None}]}).encode()
+        self.assertEqual(watched(ResponsesWatch, [body], events=False).memory, {"warning": 1})
+
     def test_an_event_that_is_itself_of_memory(self) -> None:
         """HADES' are known by their agent, Letta's by their time; an error without an agent is the server's."""
         for event, memory, failed in (
