@@ -59,6 +59,13 @@ export function configFrom(value: unknown): PageConfig {
   };
 }
 
+/** Which client the page's host serves; null if it does not say. */
+function buildIn(value: unknown): Build | null {
+  const fields = fieldsOf(value);
+  const hash = textIn(fields?.hash);
+  return hash === "" ? null : { version: textIn(fields?.version), hash };
+}
+
 /** By path; that of every other path is under "". */
 function sizes(fields: Fields): Record<string, number> {
   const known = Object.entries(fields).filter((field): field is [string, number] => countIn(field[1]) !== null);
@@ -129,6 +136,8 @@ export class GatewayConnection implements Connection {
     this.#state.value = { kind: "checking" };
     const config = await this.#ask("ui/config.json");
     if (config) this.#config.value = configFrom(config);
+    this.#build = buildIn(fieldsOf(config)?.build);
+    if (config && !this.#build) void this.#lookAtBuild();
     await this.#check();
   }
 
@@ -168,21 +177,22 @@ export class GatewayConnection implements Connection {
     if (this.#closed) return;
     this.#cancel?.();
     const mine = ++this.#checking;
-    const latency = await this.#ping();
+    // Who has to be asked about the key anyway need not be asked for a sign of life before; who was away is asked gently.
+    const returned = this.#tries > 0;
+    let state = returned || !this.#doubtful ? await this.#ping() : await this.#identify();
+    if (state && returned) {
+      void this.#lookAtBuild();
+      state = await this.#identify();
+    }
     if (mine !== this.#checking || this.#closed) return;
-    if (latency === null) {
+    if (!state) {
       this.#gone();
       return;
     }
-    const wasAway = this.#tries > 0 || this.#doubtful;
+    const identified = returned || this.#doubtful;
+    if (identified || this.#state.value.kind === "connected") this.#state.value = state;
+    if (identified) this.#doubtful = state.kind === "unready";
     this.#tries = 0;
-    if (wasAway) {
-      void this.#lookAtBuild();
-      const state = await this.#identify(latency);
-      if (mine !== this.#checking || this.#closed) return;
-      this.#state.value = state;
-      this.#doubtful = state.kind === "unready";
-    } else if (this.#state.value.kind === "connected") this.#state.value = { kind: "connected", latencyMs: latency };
     this.#later(LOOK_EVERY_MS);
   }
 
@@ -201,35 +211,38 @@ export class GatewayConnection implements Connection {
     this.#cancel = this.#surroundings.clock.after(ms, () => void this.#check());
   }
 
-  /** Milliseconds until the gateway answered, whatever it said; null if it did not. */
-  async #ping(): Promise<number | null> {
-    const { clock } = this.#surroundings;
-    const began = clock.elapsed();
+  /** Whether the gateway answers, whatever it says; null if it does not. */
+  async #ping(): Promise<ConnectionState | null> {
+    const began = this.#surroundings.clock.elapsed();
     const isOurs = new URL(this.gateway.value).origin === this.#origin;
     const answer = await this.#get(`${this.gateway.value}/healthz`, { mode: isOurs ? "same-origin" : "no-cors" });
     void answer?.body?.cancel().catch(() => undefined);
-    return answer ? clock.elapsed() - began : null;
+    return answer && { kind: "connected", latencyMs: this.#surroundings.clock.elapsed() - began };
   }
 
-  async #identify(latencyMs: number): Promise<ConnectionState> {
+  /** Who we are to the gateway, and its models; null if it does not answer. */
+  async #identify(): Promise<ConnectionState | null> {
+    const began = this.#surroundings.clock.elapsed();
     const authorization = this.#authorization();
     const headers: Record<string, string> = authorization === null ? {} : { Authorization: authorization };
     const answer = await this.#get(`${this.gateway.value}/v1/models`, { headers });
-    const body = parsed((await answer?.text().catch(() => "")) ?? "");
+    if (!answer) return null;
+    const latencyMs = this.#surroundings.clock.elapsed() - began;
+    const body = parsed(await answer.text().catch(() => ""));
     const { code, message } = wordsOf(body);
-    if (answer?.ok) this.#models.value = listIn(fieldsOf(body)?.data).map((model) => textIn(fieldsOf(model)?.id)).filter(Boolean);
-    if (answer?.status === 401 && authorization === null) return { kind: "noKey" };
-    if (answer?.status === 401 || answer?.status === 403) return { kind: "badKey", code, message };
-    if (!answer || answer.status >= 500) return { kind: "unready", status: answer?.status ?? 0, message };
+    if (answer.ok) this.#models.value = listIn(fieldsOf(body)?.data).map((model) => textIn(fieldsOf(model)?.id)).filter(Boolean);
+    if (answer.status === 401 && authorization === null) return { kind: "noKey" };
+    if (answer.status === 401 || answer.status === 403) return { kind: "badKey", code, message };
+    if (answer.status >= 500) return { kind: "unready", status: answer.status, message };
     return { kind: "connected", latencyMs };
   }
 
+  /** Which page the host serves now: another one than ours is a newer one. */
   async #lookAtBuild(): Promise<void> {
-    const fields = fieldsOf(await this.#ask("ui/build.json"));
-    const hash = textIn(fields?.hash) || textIn(fields?.build);
-    if (hash === "") return;
-    this.#build ??= { version: textIn(fields?.version), hash };
-    this.#outdated.value = this.#build.hash !== hash;
+    const build = buildIn(await this.#ask("ui/build.json"));
+    if (build === null) return;
+    this.#build ??= build;
+    this.#outdated.value = this.#build.hash !== build.hash;
   }
 
   /** A file of the page's host; null if there is none. */

@@ -552,6 +552,13 @@ describe("the connection", () => {
     expect(engine.connection.models.value).toEqual(["m", "n"]);
   });
 
+  it("asks for two things at first: what it must know, and who it is", async () => {
+    expect(page.gateway.asked).toEqual(["/ui/config.json", "/v1/models"]);
+    page.clock.advance(15_000);
+    await settle();
+    expect(page.gateway.asked.slice(2)).toEqual(["/healthz"]);
+  });
+
   it("notices when the gateway is gone in mid-answer, and is live again within a second of its return", async () => {
     const request = await ask("Hello");
     request.head().delta({ content: "Half" });

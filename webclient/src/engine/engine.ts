@@ -10,6 +10,14 @@ import { KeptSettings } from "./settings";
 import type { Surroundings } from "./surroundings";
 import { loadMarkdown } from "./text/markdown";
 
+const IDLE_AFTER_MS = 2_000;
+
+/** What the first sight of the page does not need is fetched when it has been seen, and then is there without a network. */
+function prepare(): void {
+  void loadMarkdown();
+  import("./records").catch(() => undefined);
+}
+
 /** Makes it; `boot` then reads and asks. A key in the page's address is taken out of there at once. */
 export function startEngine(surroundings: Surroundings): Engine {
   const settings = new KeptSettings(surroundings.local, surroundings.address());
@@ -67,6 +75,7 @@ export function startEngine(surroundings: Surroundings): Engine {
   });
   // Another key or another address: another answer to who we are.
   const unfollow = connection.follow(key.place, key.since, connection.gateway);
+  let cancelIdle = (): void => undefined;
   return {
     settings,
     key,
@@ -74,11 +83,12 @@ export function startEngine(surroundings: Surroundings): Engine {
     sessions,
     records,
     boot: async () => {
+      cancelIdle = surroundings.clock.after(IDLE_AFTER_MS, prepare);
       await Promise.all([connection.start(), sessions.start()]);
-      await loadMarkdown();
     },
     flush: () => painter.flush(),
     close: async () => {
+      cancelIdle();
       unwatch();
       unfollow();
       connection.close();

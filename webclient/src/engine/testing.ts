@@ -143,7 +143,7 @@ export class Gateway {
   readonly exchanges: Exchange[] = [];
   readonly asked: string[] = [];
   alive = true;
-  config: unknown = { limits: { body_bytes: { default: 65_536 } }, default_model: "m" };
+  config: object = { limits: { body_bytes: { default: 65_536 } }, default_model: "m" };
   build = { version: "1", hash: "aaaa" };
   models = { status: 200, body: { data: [{ id: "m" }, { id: "n" }] } as unknown };
 
@@ -151,7 +151,7 @@ export class Gateway {
     const path = new URL(url).pathname;
     this.asked.push(path);
     if (!this.alive) throw new TypeError("Failed to fetch");
-    if (path === "/ui/config.json") return Response.json(this.config);
+    if (path === "/ui/config.json") return Response.json({ ...this.config, build: this.build });
     if (path === "/ui/build.json") return Response.json(this.build);
     if (path === "/healthz") return Response.json({ status: "ok" });
     if (path === "/v1/models") return Response.json(this.models.body, { status: this.models.status });
