@@ -25,32 +25,30 @@ The API does not need it: /v1, /healthz, /readyz and /metrics are where they alw
 """
 
 
-def page_settings(config: Config) -> bytes:
-    """`/ui/config.json`: what the page must know of the gateway. Everybody can read it, so there is no secret in it."""
+def page_settings(config: Config) -> dict[str, object]:
+    """What the page must know of the gateway. Everybody can read it, so there is no secret in it."""
     upstream, limits = config.upstream[0], config.limits
     models = [model for model in upstream.models if model != "*"]
-    return msgspec.json.encode(
-        {
-            "headers": {"request_id": config.headers.request_id, "session_id": config.headers.session_id},
-            "default_model": config.webclient.default_model or next(iter(models), ""),
-            "limits": {
-                "body_bytes": {"default": limits.body.default, **limits.body.routes},
-                "context_tokens": upstream.context_tokens or config.budget.context_tokens,
-                "output_tokens": upstream.output_tokens or config.budget.output_tokens,
-                "requests_per_second": limits.requests_per_second,
-                "burst": limits.burst,
-                "max_in_flight": limits.max_in_flight,
-            },
-            "connect": config.webclient.connect,
-            "memory_tools": config.telemetry.memory_tools,
-        }
-    )
+    return {
+        "headers": {"request_id": config.headers.request_id, "session_id": config.headers.session_id},
+        "default_model": config.webclient.default_model or next(iter(models), ""),
+        "limits": {
+            "body_bytes": {"default": limits.body.default, **limits.body.routes},
+            "context_tokens": upstream.context_tokens or config.budget.context_tokens,
+            "output_tokens": upstream.output_tokens or config.budget.output_tokens,
+            "requests_per_second": limits.requests_per_second,
+            "burst": limits.burst,
+            "max_in_flight": limits.max_in_flight,
+        },
+        "connect": config.webclient.connect,
+        "memory_tools": config.telemetry.memory_tools,
+    }
 
 
-def _build(files: Mapping[bytes, File]) -> bytes:
-    """`/ui/build.json`: which client this is; a page that finds another one than its own offers to be loaded anew."""
+def _build(files: Mapping[bytes, File]) -> dict[str, object]:
+    """Which client this is: a page that finds another one than its own offers to be loaded anew."""
     whole = digest(part for path in sorted(files) for part in (path, files[path].plain))
-    return msgspec.json.encode({"version": __version__, "hash": whole.decode("ascii") if files else None})
+    return {"version": __version__, "hash": whole.decode("ascii") if files else None}
 
 
 def _protection(connect: Iterable[str]) -> Fields:
@@ -83,7 +81,9 @@ def _protection(connect: Iterable[str]) -> Fields:
 
 
 class WebClient(Resource):
-    """`/`: the page and its files, `/ui/config.json`, `/ui/build.json`; 404 for all else: no page stands for others.
+    """`/`: the page and its files; 404 for all else: no page stands for others.
+
+    `/ui/build.json` says which client this is; `/ui/config.json` the same beside the settings, for a page that begins.
 
     :param files: what the build made, of :func:`hadesgw.resources.stored_files.read_files`; none if nothing was built.
     :param settings: of :func:`page_settings`.
@@ -92,12 +92,13 @@ class WebClient(Resource):
 
     isLeaf = True
 
-    def __init__(self, files: Mapping[bytes, File], settings: bytes, connect: Iterable[str]) -> None:
+    def __init__(self, files: Mapping[bytes, File], settings: Mapping[str, object], connect: Iterable[str]) -> None:
         Resource.__init__(self)
+        build = _build(files)
         self._files = {
             **files,
-            b"/ui/config.json": as_file(b".json", settings),
-            b"/ui/build.json": as_file(b".json", _build(files)),
+            b"/ui/config.json": as_file(b".json", msgspec.json.encode({**settings, "build": build})),
+            b"/ui/build.json": as_file(b".json", msgspec.json.encode(build)),
         }
         self._protection = _protection(connect)
 

@@ -183,6 +183,7 @@ class SettingsTests(Case):
         self.assertEqual((answer.status, answer.one(b"cache-control")), (200, b"no-cache"))
         self.assertEqual(answer.one(b"content-type"), b"application/json")
         settings: dict[str, object] = json.loads(answer.body)
+        self.assertEqual(settings.pop("build"), json.loads(self.ask("/ui/build.json").body))
         return settings
 
     def test_the_built_in_ones(self) -> None:

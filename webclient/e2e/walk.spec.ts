@@ -46,10 +46,10 @@ test("by keyboard alone", async ({ bench, page, rehearsal }) => {
   const card = bench.answer.locator(".card.tool");
   await expect(card).toBeVisible();
   await expect(bench.answer.locator(".answer-form")).toBeVisible();
-  await page.keyboard.press("Shift+Tab"); // into the transcript, which is one stop
-  for (let step = 0; step < 12 && !(await bench.log.evaluate((log) => log.contains(document.activeElement))); step += 1) await page.keyboard.press("Shift+Tab");
-  await page.keyboard.press("End");
-  for (let step = 0; step < 6 && !(await card.evaluate((element) => element.closest("[data-stop]") === document.activeElement?.closest("[data-stop]"))); step += 1) await page.keyboard.press("[");
+  const item = card.locator("xpath=ancestor::*[@data-stop][1]");
+  const focused = () => item.evaluate((element) => element === document.activeElement);
+  for (let step = 0; step < 12 && !(await page.evaluate(() => document.activeElement?.matches("[data-stop]"))); step += 1) await page.keyboard.press("Shift+Tab");
+  for (let step = 0; step < 6 && !(await focused()); step += 1) await page.keyboard.press("[");
   await page.keyboard.press("r");
   await expect(card).toContainText("Oslo");
   await page.keyboard.press("i");

@@ -9,7 +9,7 @@ const built = new URL("../../hadesgw/webclient_dist", import.meta.url).pathname;
 const target = resolve(process.argv[2] ?? new URL("../../build/webclient/static", import.meta.url).pathname);
 if (!existsSync(join(built, "index.html"))) throw new Error("the client is not built: npm run build");
 const set = environment();
-const settings = page_settings(set);
+const settings = { ...page_settings(set), build: JSON.parse(readFileSync(join(built, "build.json"), "utf8")) };
 
 rmSync(target, { recursive: true, force: true });
 cpSync(built, target, { recursive: true });
