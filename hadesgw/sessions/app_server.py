@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -197,10 +197,11 @@ class CodexEngine:
                 f"context_tokens ({launch.context_tokens}) less output_tokens ({launch.output_tokens}) leaves {prompt}"
                 f" tokens for prompts, and Codex needs {LEAST_PROMPT_TOKENS}: raise [budget] or the upstream's own"
             )
+        home = self._homes.home(launch.session_id)
         try:
-            home = self._homes.home(launch.session_id)
             agent = self._agent(launch, observer, home)
         except OSError as error:
+            self._homes.forget(home)
             raise EngineFailure(f"Codex cannot be started: {error.strerror}") from None
         await agent.begin()
         return agent
@@ -322,17 +323,15 @@ class CodexAgent:
         try:
             await self._greet()
             self.thread_id = await self._open()
-        except (Refused, Unanswered, Silent, msgspec.DecodeError, CancelledError) as problem:
-            complaint = self._complaint()
-            await self.stop()
-            if isinstance(problem, CancelledError):
-                raise
+            self._ready = True
+        except (Refused, Unanswered, Silent, msgspec.DecodeError) as problem:
             reason = self._given_up or str(problem)
-            raise EngineFailure(f"Codex did not start: {reason}{complaint}") from None
-        finally:
+            raise EngineFailure(f"Codex did not start: {reason}{self._complaint()}") from None
+        finally:  # the launch may have been cancelled, too
             if late.active():
                 late.cancel()
-        self._ready = True
+            if not self._ready:
+                await self.stop()
 
     async def _greet(self) -> None:
         client = {"name": "hadesgw", "title": "hadesgw", "version": __version__}

@@ -124,15 +124,14 @@ class Subscription:
     def replay(self, after: int, session_id: str | None) -> list[Message]:
         """What followed the message with the seq `after`.
 
-        Begins with a `gap` if some of that is lost, and with a gap and the greeting if `session_id`, when it is given,
-        is that of another session than the one that is watched now: everything that is kept of this one follows.
+        Begins with a `gap` if some of that is lost, and with a gap and a `session_status` if `session_id`, when it is
+        given, is that of another session than the one that is watched now: everything that is kept of this one follows.
         """
         session = self._session()
         if session is None:
             return self.greeting()
         if session_id is not None and session_id != session.session_id:
-            gap = Message.of(0, "gap", {"after": after, "next": 1})
-            return [gap, *session.greeting(), *session.log.since(0)]
+            return [Message.of(0, "gap", {"after": after, "next": 1}), *session.story()]
         return session.log.since(after)
 
     def close(self) -> None:
@@ -495,7 +494,7 @@ class SessionRegistry:
             self._waiting[subscription.client].append(subscription)
         else:
             self._attach(subscription, successor)
-            for message in successor.session.log.since(0):
+            for message in successor.session.story():
                 subscription.observer.told(message)
 
     # -- Finding -------------------------------------------------------------------------------------------------------

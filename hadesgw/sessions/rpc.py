@@ -95,8 +95,7 @@ class Peer:
     def lost(self) -> None:
         """The other side has gone: nothing that was asked will be answered."""
         for number in list(self._waiting):
-            waits = self._forget(number)
-            if waits is not None:
+            if waits := self._forget(number):
                 waits.errback(Silent("it has gone"))
 
     def _give_up(self, number: Id, method: str) -> None:
@@ -110,6 +109,5 @@ class Peer:
         if number is None or number not in self._waiting:
             return None
         answer, late = self._waiting.pop(number)
-        if late.active():
-            late.cancel()
+        late.cancel()
         return answer

@@ -239,6 +239,10 @@ class Session:
         told += [Message.of(seq, "approval_request", content) for content in self.approvals]
         return told
 
+    def story(self) -> list[Message]:
+        """For somebody who watched another session until now: whose messages follow, then all that is kept of them."""
+        return [Message.of(0, "session_status", self._status()), *self.log.since(0)]
+
     def _status(self) -> dict[str, Any]:
         identity = self.identity
         return {

@@ -297,6 +297,12 @@ class ApprovalTests(SynchronousTestCase):
         body = {"item_id": "f", "changes": [EDITED], "reason": None, "grant_root": "sub"}
         self.assertEqual(asked, ("file_change", body, tuple(Decision)))
 
+    def test_an_unknown_change(self) -> None:
+        """Of one that we have not seen beginning, no file is told."""
+        asked = self.narrator.asked("item/fileChange/requestApproval", raw({"itemId": "never seen"}))
+        body: dict[str, Any] = {"item_id": "never seen", "changes": [], "reason": None}
+        self.assertEqual(asked, ("file_change", body, tuple(Decision)))
+
     def test_other_requests_are_not_ours(self) -> None:
         """They are answered with an error, by others."""
         for method in ("item/tool/call", "item/permissions/requestApproval", "account/chatgptAuthTokens/refresh", "x"):

@@ -147,6 +147,8 @@ class HomesTests(SynchronousTestCase):
     def test_a_session_finds_its_own_again(self) -> None:
         """And no other's."""
         self.homes.open()
+        self.homes.open()
+        self.assertEqual(self.homes.root, self.root)
         self.assertEqual(self.homes.home("a"), self.homes.home("a"))
         self.assertNotEqual(self.homes.home("a"), self.homes.home("b"))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -41,6 +43,16 @@ class FindTests(SynchronousTestCase):
         link = self.folder / "codex"
         link.symlink_to(codex)
         self.assertEqual(find_program(str(link)).path, codex)
+
+    def test_the_extras(self) -> None:
+        """Where none is configured it is that of the installed package, which is not imported for that."""
+        package = self.folder / "codex_cli_bin"
+        codex = program(package / "bin" / "codex")
+        (package / "__init__.py").write_text("raise ImportError")
+        self.addCleanup(setattr, sys, "path", sys.path)
+        sys.path = [str(self.folder), *sys.path]
+        importlib.invalidate_caches()
+        self.assertEqual(find_program("").path, codex)
 
     def test_absent(self) -> None:
         """Nothing there, or nothing that can be run: the refusal says what to do."""
