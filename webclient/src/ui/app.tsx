@@ -137,9 +137,9 @@ function ContextMeter() {
   );
 }
 
-const load_dialogs = () => import("./chrome/dialogs").then((chunk) => chunk.OpenDialog);
+const load_dialogs = () => import("./later").then((chunk) => chunk.OpenDialog);
 
-/** The dialogs are a chunk of their own, which comes with the first of them that is opened. */
+/** The dialogs come with the first of them that is opened. */
 function Dialogs() {
   const bench = use_bench();
   const dialog = bench.dialog.value;

@@ -1,4 +1,4 @@
-// Whatever dialog is open: a chunk of its own.
+// Whatever dialog is open.
 
 import { type Dialog, use_bench } from "../bench";
 import { SessionDialog } from "../sessions/dialogs";

@@ -1,21 +1,17 @@
 // A command that a coding session ran, with its output in its own colours.
 
+import Anser from "anser";
 import { useState } from "preact/hooks";
 import type { CommandExecution } from "../../model";
 import { is_revealed, set_revealed, use_bench } from "../bench";
 import { span } from "../format";
 import { Icon } from "../icon";
-import { Chip, CopyButton, QuietButton, use_loaded } from "../parts";
+import { Chip, CopyButton, QuietButton } from "../parts";
 import { t } from "../strings";
-
-const load_anser = () => import("anser").then((chunk) => chunk.default);
-const HAS_CODES = /\u001b\[/;
 
 /** Escape codes become classes; whatever else they ask for is dropped. */
 function Output({ text }: { text: string }) {
-  const anser = use_loaded(HAS_CODES.test(text) ? load_anser : null);
-  if (!anser) return <>{text}</>;
-  const parts = anser.ansiToJson(text, { use_classes: true, remove_empty: true });
+  const parts = Anser.ansiToJson(text, { use_classes: true, remove_empty: true });
   return (
     <>
       {parts.map((part, at) => (

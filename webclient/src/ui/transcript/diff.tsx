@@ -1,27 +1,25 @@
-// Changes to files. Plus and minus are written, so that colour is not the only sign; the reader of diffs is a chunk of its
-// own that is loaded with the first one.
+// Changes to files. Plus and minus are written, so that colour is not the only sign.
 
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import type { DiffFile, DiffLine } from "../../engine";
+import { readDiff } from "../../engine/text/diff";
 import type { Diff, FileChange } from "../../model";
 import { count } from "../format";
 import { Icon } from "../icon";
-import { Chip, CopyButton, QuietButton, use_loaded } from "../parts";
+import { Chip, CopyButton, QuietButton } from "../parts";
 import { t } from "../strings";
 
-const load_reader = () => import("../../engine/text/diff").then((chunk) => chunk.readDiff);
 const marks: Record<DiffLine["kind"], string> = { same: " ", added: "+", removed: "−", note: " " };
 const MOST_LINES = 2000;
 
 /** A unified diff as a table; what is none is shown as it came. */
 export function DiffTable({ text }: { text: string }) {
-  const read = use_loaded(load_reader);
   const [wraps, set_wraps] = useState(true);
-  const files = read?.(text) ?? null;
+  const files = useMemo(() => readDiff(text), [text]);
   if (!files || files.length === 0) {
     return (
       <>
-        {read && <p class="muted">{t.diff.unreadable}</p>}
+        <p class="muted">{t.diff.unreadable}</p>
         <pre class="plain-text">{text}</pre>
       </>
     );

@@ -5,14 +5,11 @@ import { useComputed } from "@preact/signals";
 import type { ItemView } from "../../engine";
 import type { Item } from "../../model";
 import { use_bench } from "../bench";
-import { TabStop } from "../parts";
+import { TabStop, use_loaded } from "../parts";
 import { t } from "../strings";
-import { ApprovalCard } from "./approval";
-import { CommandCard } from "./command";
-import { DiffCard, FileChangeCard } from "./diff";
+import type { CodingItem } from "./coding";
 import { MemoryMarker } from "./memory";
 import { AgentText, RawCard, ReasoningBlock, UserText } from "./message";
-import { PlanCard } from "./plan";
 import { ToolCard } from "./tool";
 
 function name_of(item: Item): string {
@@ -54,19 +51,21 @@ function Body({ item, turn }: { item: Item; turn: string }) {
       return <ToolCard item={item} turn={turn} />;
     case "memory":
       return <MemoryMarker item={item} />;
-    case "commandExecution":
-      return <CommandCard item={item} />;
-    case "fileChange":
-      return <FileChangeCard item={item} />;
-    case "plan":
-      return <PlanCard item={item} />;
-    case "diff":
-      return <DiffCard item={item} />;
-    case "approval":
-      return <ApprovalCard item={item} />;
     case "raw":
       return <RawCard item={item} />;
+    default:
+      return <Coding item={item} />;
   }
+}
+
+const load_cards = () => import("../later").then((chunk) => chunk.CodingCard);
+
+function Coding({ item }: { item: CodingItem }) {
+  const bench = use_bench();
+  const Card = use_loaded(load_cards, () => {
+    bench.toast.value = t.chunk_failed;
+  });
+  return Card ? <Card item={item} /> : <p class="muted">{name_of(item)}</p>;
 }
 
 export function ItemFrame({ view, turn }: { view: ItemView; turn: string }) {
