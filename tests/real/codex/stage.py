@@ -62,13 +62,13 @@ class EngineTestCase(StagedTestCase, TestCase):
         self.kit = CLIENTS.kit(CODEX)
         CLIENTS.program("git")
 
-    def make_engine(self, program: Path, hidden: Sequence[Path] = ()) -> CodexEngine:
+    def make_engine(self, program: Path, readable: Sequence[Path] = ()) -> CodexEngine:
         return CodexEngine(
             reactor,
             lambda: find_program(str(program)),
             Homes(self.state, [], remove_tree),
-            Confinement(enclosed=self.enclosed, hidden=[self.stage.gateway.folder, *hidden], readable=[]),
-            {**os.environ, **self.stage.border.environment},
+            Confinement(enclosed=self.enclosed, hidden=[self.stage.gateway.folder], readable=readable),
+            os.environ,
             os.urandom,
         )
 

@@ -125,6 +125,26 @@ class WorkTests(EngineTestCase):
         self.assertIn("TOKEN_BUDGET_EXCEEDED", str(failure))
 
 
+class BorderTests(EngineTestCase):
+    """Where it calls."""
+
+    async def test_nowhere_else(self) -> None:
+        """From its start through a turn to its end it calls the gateway, and tries nothing else on any network."""
+        package = self.state / "package"
+        (package / "bin").mkdir(parents=True)
+        (package / "codex-resources").symlink_to(self.kit.codex.parents[1] / "codex-resources")
+        watched = [f"export {name}={value}" for name, value in self.stage.border.environment.items()]
+        program = package / "bin" / "codex"
+        program.write_text("\n".join(["#!/bin/sh", *watched, f'exec {self.kit.codex} "$@"', ""]))
+        program.chmod(0o755)
+        self.engine.close()
+        self.engine = self.make_engine(program, [self.kit.codex.parents[1]])
+        agent, notes = await self.launch()
+        self.assertEqual((await say(agent, notes, EDIT)).status, "completed")
+        await agent.stop()
+        self.assertEqual(self.stage.border.crossings[self.crossed :], [])
+
+
 class PlanTests(EngineTestCase):
     """A model that plans."""
 
