@@ -288,6 +288,8 @@ class Session:
         self._require_alive()
         require_fit(text, self._bounds.input_bytes)
         command = parse(text, self._claims)
+        if not self.log.last_seq:
+            self._tell("session_status", self._status())  # whoever waited for a session hears which one this is
         if isinstance(command, UnknownCommand):
             self._received(text, steer=False)
             self._tell("error", f"There is no command /{command.word}; /help shows those there are.")

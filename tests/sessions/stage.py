@@ -65,6 +65,7 @@ class ScriptedAgent:
         self.thread_id: str | None = f"thread-of-{launch.session_id}"
         self.stopping: Deferred[None] | None = None
         self.refusing = False
+        self.launched = False
 
     def tell(self, *events: AgentEvent) -> None:
         """Play these."""

@@ -545,6 +545,13 @@ class ReadingTests(SessionTestCase):
         self.assertEqual({message.seq for message in greeting}, {self.session.log.last_seq})
         self.assertEqual(self.session.log.since(greeting[0].seq), [])
 
+    def test_story(self) -> None:
+        """Whose messages follow, and then all of them."""
+        self.make_turn()
+        status, *told = self.session.story()
+        self.assertEqual((status.type, status.seq, status.content["session_id"]), ("session_status", 0, "session_1"))
+        self.assertEqual(told, self.session.log.since(0))
+
     def test_facts(self) -> None:
         """All of it at once, as JSON values."""
         self.make_turn()
