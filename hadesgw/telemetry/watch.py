@@ -293,11 +293,8 @@ class Watch:
     def _add_arguments(self, call: Call | None, arguments: object) -> None:
         if call is None or arguments is None:
             return
-        if isinstance(arguments, dict):  # some servers send the object itself
-            arguments = "{}"
-        if not isinstance(arguments, str):
-            call.add("\0")  # whatever it is, it is no JSON object
-            return
+        if type(arguments) is not str:  # some servers send the object itself; anything else is none
+            arguments = "{}" if isinstance(arguments, dict) else "\0"
         self._arguments += len(arguments)
         if self._arguments > LONGEST_ARGUMENTS:
             call.give_up()

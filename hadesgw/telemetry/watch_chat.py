@@ -115,21 +115,21 @@ class ChatWatch(Watch):
 
     def _note_calls(self, choice: object, delta: _Delta) -> bool:
         """Whether there was something of a call."""
+        choice = choice if type(choice) is int else 0
         for part in delta.tool_calls or ():
             function = part.function or _NO_FUNCTION
-            call = self._find_call(self._key(choice, part.index, function.name), part.id, function.name)
-            self._add_arguments(call, function.arguments)
+            name = function.name
+            key = (choice, part.index) if type(part.index) is int else self._key(choice, name)
+            self._add_arguments(self._find_call(key, part.id, name), function.arguments)
         legacy = delta.function_call  # as it was before there were tools: one in each answer, without an id
         if legacy is not None:
-            self._add_arguments(self._find_call((str(choice), "function"), None, legacy.name), legacy.arguments)
+            self._add_arguments(self._find_call((choice, "function"), None, legacy.name), legacy.arguments)
         return bool(delta.tool_calls) or legacy is not None
 
-    def _key(self, choice: object, index: object, name: object) -> Hashable:
-        """Which call a part belongs to: its index says it; without one a name begins a call, and the rest follows."""
-        if isinstance(index, int):
-            return str(choice), index
+    def _key(self, choice: int, name: object) -> Hashable:
+        """Which call a part without an index belongs to: a name begins one, and what has none follows it."""
         if name or self._last_call is None:
-            return str(choice), "next", len(self._calls)
+            return choice, "next", len(self._calls)
         return self._last_call
 
 
