@@ -4,6 +4,7 @@
 const STATE = new Set(["session_status", "active_files", "approval_request"]);
 const BUSY = new Set(["in_turn", "waiting_for_approval"]);
 const DEAD = new Set(["idle", "stopping", "gone"]);
+const AT_ONCE = /^\s*\/(focus|add|drop)\b/;
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 15000;
 
@@ -125,9 +126,10 @@ export class CodexClient {
   }
 
   say(job) {
-    if (this.job !== job || !this.send("input", job.text)) return;
-    this.quietUntil = Date.now() + this.throttle;
+    if (this.job !== job) return;
     job.phase = "sent";
+    this.quietUntil = Date.now() + this.throttle;
+    this.send("input", job.text); // if that fails, the next connection finds out that the gateway never had it
   }
 
   /** What a message means for the request that is under way. */
@@ -137,7 +139,9 @@ export class CodexClient {
     if (job.phase === "sent") {
       if (type === "input_received" && content.text === job.text && !content.steer) {
         job.phase = "taken";
-        job.ahead = (content.queued ?? 1) - 1 + (BUSY.has(this.status?.state) ? 1 : 0);
+        const busy = BUSY.has(this.status?.state);
+        job.ahead = (content.queued ?? 1) - 1 + (busy ? 1 : 0);
+        if (busy && AT_ONCE.test(job.text)) this.finish(job, ""); // done beside the running turn, and never prompted for
       } else if (type === "error" && code) this.finish(job, new CodexError(content, code));
       return;
     }
