@@ -174,7 +174,7 @@ class CostTests(Case):
     """What all this costs."""
 
     def test_an_event_costs_no_more_than_reading_its_json(self) -> None:
-        """Twice, by the standard library; some 3 us on a machine of today. It is measured beside, for machines differ."""
+        """Twice, by the standard library; some 3 us on a machine of today. Measured beside it, for machines differ."""
         data = chunk_of_vllm()
         frame = b"data: %b\n\n" % data
         self.call()
