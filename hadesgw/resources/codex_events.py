@@ -99,8 +99,9 @@ class EventStream:
 
     def ended(self) -> None:
         """The session is gone, and has said so. A browser comes again, and hears that there is no such session."""
-        if self._behind:
-            self._catch_up()
+        if self._behind:  # the log is gone with it; how things stand is the last word
+            for message in self._subscription.greeting():
+                self._pass_on(message)
         self._finish()
 
     def _pass_on(self, message: Message) -> None:

@@ -20,7 +20,7 @@ def body(caller: Caller) -> str:
     head, _, data = bytes(caller.received).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 "), head
     text = b""
-    while data:
+    while data and not data.startswith(b"0\r\n"):
         size, _, data = data.partition(b"\r\n")
         length = int(size, 16)
         text += data[:length]
@@ -156,6 +156,42 @@ class EventStreamTests(SynchronousTestCase):
         seqs = [message["seq"] for _, message in told if message["type"] == "output"]
         self.assertEqual(seqs, sorted(set(seqs)))
         self.assertEqual(told[-1][0], f"{session_id}:{seqs[-1]}")
+
+    def test_slow_reader_step_by_step(self) -> None:
+        """Also when there is more to catch up with than it takes at once, and nothing is told twice."""
+        session_id = self.work()
+        caller, fast = self.hall.door.call(room=600), self.listen()
+        caller.send(b"GET /api/codex/sessions/default/events HTTP/1.1\r\nHost: localhost\r\nx-api-key: alice\r\n\r\n")
+        for number in range(20):
+            self.hall.agent.tell(Output(f"{number:05}" * 2000))
+        for _ in range(12):
+            caller.take(30_000)
+            self.hall.agent.tell(Output("meanwhile"))
+            self.assertLess(caller.buffered, 150_000)
+        caller.take()
+        self.assertEqual(events(caller)[-20:], events(fast)[-20:])
+        session = self.hall.sessions.living(session_id)
+        assert session is not None
+        count = len(events(caller))
+        self.hall.sessions._told(session_id, session.log.since(0)[-1])
+        self.assertEqual(len(events(caller)), count)
+
+    def test_ends_while_it_is_behind(self) -> None:
+        """The session's log is gone with it: the last word is that there is none any more, and the stream is whole."""
+        session_id = self.work()
+        caller = self.hall.door.call(room=600)
+        path = f"/api/codex/sessions/{session_id}/events".encode()
+        caller.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\nx-api-key: alice\r\n\r\n" % path)
+        for number in range(20):
+            self.hall.agent.tell(Output(f"{number:05}" * 2000))
+        self.hall.begin("POST", "/stop")
+        self.hall.agent.observer.ended(None)
+        assert self.hall.agent.stopping is not None
+        self.hall.agent.stopping.callback(None)
+        caller.take()
+        (answer,) = read_answers(caller.received, (b"GET",))
+        last = events(caller)[-1][1]
+        self.assertEqual((answer.status, last["type"], last["content"]["active"]), (200, "session_status", False))
 
     def test_who_takes_nothing(self) -> None:
         """Is cut after its time, and never so that it looks whole."""

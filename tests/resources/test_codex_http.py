@@ -203,6 +203,14 @@ class OptionTests(Case):
         self.assertEqual(self.error(answer, 503), "engine_failed")
         self.assertIn(b"it has crashed", answer.body)
 
+    def test_who_leaves_before_a_refusal(self) -> None:
+        """Is not answered either."""
+        self.hall = SessionsDoor(self.mktemp(), engine=ScriptedEngine(at_once=False))
+        caller = self.hall.begin("POST", "/start")
+        caller.reset()
+        self.hall.stage.engine.launches[0].errback(EngineFailure("it has crashed"))
+        self.assertEqual((caller.received, self.flushLoggedErrors()), (b"", []))
+
     def test_who_leaves_while_waiting(self) -> None:
         """The session is started all the same, and nobody is answered."""
         self.hall = SessionsDoor(self.mktemp(), engine=ScriptedEngine(at_once=False))

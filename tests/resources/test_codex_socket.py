@@ -460,6 +460,27 @@ class PaceTests(Case):
         self._floods(1)
         self.assertEqual(self.slow.messages[-1], self.fast.messages[-1])
 
+    def test_catches_up_step_by_step(self) -> None:
+        """Also when there is more to catch up with than it takes at once, and more is told meanwhile."""
+        self._floods(20)
+        for _ in range(12):
+            self.slow.caller.take(30_000)
+            self.hall.agent.tell(Output("meanwhile"))
+            self.assertLess(self.slow.caller.buffered, 150_000)
+        self.slow.caller.take()
+        self.assertEqual(self.slow.told("output"), self.fast.told("output"))
+
+    def test_nothing_is_told_twice(self) -> None:
+        """Not even when the session tells what the client has had from the log already."""
+        self._floods(1)
+        again = self.hall.visit(query="?after=0")
+        count = len(again.messages)
+        session = self.hall.sessions.living(self.hall.agent.launch.session_id)
+        assert session is not None
+        for message in session.log.since(0):
+            self.hall.sessions._told(session.session_id, message)
+        self.assertEqual(len(again.messages), count)
+
     def test_falls_too_far_behind(self) -> None:
         """What is lost is told as a gap, and what is kept follows."""
         self._floods(200)

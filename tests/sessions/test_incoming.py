@@ -82,6 +82,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(read_text(Raw(b'"x"')), "x")
         for content in (b"null", b"{}", b"1"):
             self.refused("bad_parameter", read_text, Raw(content))
+        self.refused("bad_json", read_text, Raw(b'"\\ud800"'))
         self.assertEqual(bytes(read_object(b'{"type":"ping"}', Envelope).content), b"null")
 
     def test_queries(self) -> None:
