@@ -196,7 +196,7 @@ def _readiness(parts: Parts, path: str) -> IResource:
 
 
 def _codex(parts: Parts, path: str) -> IResource:
-    acts = Acts(parts.sessions, parts.seats, parts.config.websocket.stall_seconds)
+    acts = Acts(parts.sessions, parts.clients.standing, parts.seats, parts.config.websocket.stall_seconds)
     return Codex(path, acts, parts.clients.standing, parts.config.limits.body.cap)
 
 

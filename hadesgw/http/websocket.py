@@ -137,8 +137,9 @@ class WebSocket:
 
     def _say_goodbye(self, closure: Closure) -> None:
         self._state = _State.CLOSING
-        self._request.record.reason = closure.reason
-        self._request.record.code = str(closure.code)
+        if closure.fault:
+            self._request.record.reason = closure.reason
+            self._request.record.code = str(closure.code)
         self._write(self._connection.send(CloseConnection(code=closure.code, reason=closure.message)))
 
     def _write(self, frame: bytes) -> None:

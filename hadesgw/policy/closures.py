@@ -18,14 +18,16 @@ class Closure(msgspec.Struct, frozen=True):
     :ivar code: status code of the close frame.
     :ivar reason: stable slug for the `reason` label and log field.
     :ivar message: one sentence of at most 123 bytes (RFC 6455 5.5).
+    :ivar fault: whether something went wrong, so that it counts as an error.
     """
 
     code: int
     reason: str
     message: str
+    fault: bool = True
 
 
-GOING_AWAY = Closure(1001, "going_away", "The gateway is going away: connect again, and resume.")
+GOING_AWAY = Closure(1001, "going_away", "The gateway is going away: connect again, and resume.", fault=False)
 BAD_FRAME = Closure(1002, "bad_frame", "A frame breaks the WebSocket protocol.")
 NOT_TEXT = Closure(1003, "not_text", "Messages are JSON in text frames; binary ones are not taken.")
 NOT_UTF8 = Closure(1007, "not_utf8", "A message is not valid UTF-8.")

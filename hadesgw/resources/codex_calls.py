@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from twisted.internet.defer import Deferred
 from hadesgw import __version__
 from hadesgw.http.site import Request
 from hadesgw.policy import refusals
+from hadesgw.policy.credentials import Client
 from hadesgw.policy.refusals import Refused
 from hadesgw.policy.seats import Seats
 from hadesgw.resources.codex_answers import (
@@ -84,12 +86,20 @@ class Acts:
     """What is done for each call: every method takes what was asked, and returns the answer, or a Deferred of it.
 
     :param sessions: of all clients.
+    :param standing: the client of a name, if it may come in at this moment.
     :param seats: how many sockets and event streams a client may have.
     :param stall_seconds: how long the client of an event stream may take nothing.
     """
 
-    def __init__(self, sessions: SessionRegistry, seats: Seats, stall_seconds: float) -> None:
+    def __init__(
+        self,
+        sessions: SessionRegistry,
+        standing: Callable[[str], Client | None],
+        seats: Seats,
+        stall_seconds: float,
+    ) -> None:
         self._sessions = sessions
+        self._standing = standing
         self._seats = seats
         self._stall_seconds = stall_seconds
 
@@ -141,10 +151,12 @@ class Acts:
         request, query = asked.request, asked.query
         if request.channel is not None and request.channel.site.draining:
             raise Refused(refusals.DRAINING)
-        if not self._seats.take(asked.client):
+        listener = request.record.client
+        assert listener is not None  # who may be an administrator that looks at another's session
+        if not self._seats.take(listener):
             raise Refused(refusals.TOO_MANY_SOCKETS)
-        request.at_end(lambda completed: self._seats.give_back(asked.client))
-        stream = EventStream(request, self._stall_seconds)
+        request.at_end(lambda completed: self._seats.give_back(listener))
+        stream = EventStream(request, partial(self._standing, listener), self._stall_seconds)
         stream.watch(self._sessions, asked.client, asked.session_id, answers=query.answers)
         stream.open(last_event(request) or (None if query.after is None else (None, query.after)))
         return STREAMED

@@ -7,6 +7,7 @@ back as `Last-Event-ID` when it comes again. A client that falls behind is told 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.web.server import NOT_DONE_YET
@@ -14,6 +15,7 @@ from zope.interface import implementer
 
 from hadesgw.http.site import Request
 from hadesgw.policy import refusals
+from hadesgw.policy.credentials import Client
 from hadesgw.policy.dialects import error_event
 from hadesgw.policy.refusals import Refusal
 from hadesgw.sessions.messages import Message
@@ -43,13 +45,15 @@ class EventStream:
     """One event stream.
 
     :param request: to be answered by it.
+    :param standing: its client, if that may come in at this moment.
     :param stall_seconds: how long a client may take nothing of what was written.
     """
 
     _subscription: Subscription
 
-    def __init__(self, request: Request, stall_seconds: float) -> None:
+    def __init__(self, request: Request, standing: Callable[[], Client | None], stall_seconds: float) -> None:
         self._request = request
+        self._standing = standing
         self._stall_seconds = stall_seconds
         self._told = 0
         self._told_of: str | None = None
@@ -92,7 +96,9 @@ class EventStream:
         """The session tells everybody."""
         if message.seq <= self._told and self._told_of == self._subscription.session_id:
             return  # it was in the log already when the client was told from there
-        if self._behind or self._request.choked:
+        if self._standing() is None:
+            self._interrupted(refusals.SUSPENDED_CLIENT)
+        elif self._behind or self._request.choked:
             self._behind = True
         else:
             self._pass_on(message)

@@ -174,7 +174,9 @@ class Visit:
         """The session tells everybody."""
         if message.seq <= self._told and self._told_of == self._subscription.session_id:
             return  # it was in the log already when the client was told from there
-        if self._behind or self._socket.choked:
+        if self._standing() is None:
+            self._socket.close(closures.NO_LONGER_ADMITTED)
+        elif self._behind or self._socket.choked:
             self._behind = True
         else:
             self._pass_on(message)

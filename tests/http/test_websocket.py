@@ -334,7 +334,7 @@ class CloseTests(SocketCase):
         self.assertEqual((self.user.ends, self.ended), (1, []))
         caller.send(frame(TEXT, b"too late") + frame(CLOSE, struct.pack("!H", 1001)))
         self.assertEqual(self.user.messages, [])
-        self.assert_closed(caller, 1001, "going_away")
+        self.assert_closed(caller, 1001, None)
 
     def test_close_frame_not_answered(self) -> None:
         """After the time for that we hang up, so that the code still arrives."""
@@ -344,7 +344,7 @@ class CloseTests(SocketCase):
         self.assertFalse(caller.ended)
         self.door.reactor.pass_time(0.2)
         self.assertTrue(caller.socket.half_closed)
-        self.assert_closed(caller, 1001, "going_away")
+        self.assert_closed(caller, 1001, None)
 
     def test_cut_at_the_end_of_a_drain(self) -> None:
         """Whoever is still there is told the same, once."""

@@ -63,7 +63,7 @@ class SessionsDoor:
         self.standing = dict(self.stage.clients)
         self.seats = Seats(SEATS)
         self.door = Door(origins=Origins([PAGE]))
-        acts = Acts(self.sessions, self.seats, LIMITS.stall_seconds)
+        acts = Acts(self.sessions, self.standing.get, self.seats, LIMITS.stall_seconds)
         self.http = Known(Codex("/api/codex", acts, self.standing.get, lambda path: 4096))
         clock = self.door.reactor
         self.socket = Known(CodexSocket(self.sessions, self.standing.get, LIMITS, self.seats, clock))

@@ -223,6 +223,16 @@ class EventStreamTests(SynchronousTestCase):
         self.assertEqual(events(caller)[-1][1]["type"], "error")
         self.assertFalse(caller.received.endswith(b"0\r\n\r\n"))
 
+    def test_no_longer_admitted(self) -> None:
+        """A client that is suspended meanwhile is told nothing more."""
+        caller = self.listen()
+        self.work()
+        del self.hall.standing["alice"]
+        self.hall.agent.tell(Output("a secret by now"))
+        self.assertEqual(events(caller)[-1][1]["type"], "error")
+        self.assertNotIn(b"secret", caller.received)
+        self.assertEqual(self.hall.http.requests[0].record.reason, "suspended_client")
+
     def test_nothing_is_left(self) -> None:
         """When the client has gone."""
         caller = self.listen()

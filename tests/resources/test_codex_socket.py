@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from hadesgw.policy.credentials import Client, Role
 from hadesgw.sessions.engine import ApprovalAsked, Decision, EngineFailure, FilesTouched, Output, TurnBegan, TurnEnded
 from tests.http.frames import BINARY, TEXT, frame
 from tests.resources.sessions_door import PAGE, SEATS, SessionsDoor
@@ -425,12 +424,15 @@ class FaultTests(Case):
         self.assertEqual((visitor.code, len(self.flushLoggedErrors(ValueError))), (1011, 1))
 
     def test_no_longer_admitted(self) -> None:
-        """A client that is suspended is heard no more: at its next message the socket ends."""
-        visitor = self.hall.visit()
-        del self.hall.standing["alice"]
+        """A client that is suspended is neither heard nor told any more: the socket ends with the next message."""
+        visitor, listener = self.hall.visit(), self.hall.visit()
+        visitor.say("start_session")
+        alice = self.hall.standing.pop("alice")
         visitor.say("input", "hello")
-        self.assertEqual((visitor.code, self.hall.stage.engine.agents), (1008, []))
-        self.hall.standing["alice"] = Client(name="alice", roles=frozenset((Role.USER,)))
+        self.assertEqual((visitor.code, self.hall.agent.asked), (1008, []))
+        self.hall.agent.tell(Output("a secret by now"))
+        self.assertEqual((listener.code, listener.told("output")), (1008, []))
+        self.hall.standing["alice"] = alice
 
 
 class PaceTests(Case):
