@@ -367,8 +367,8 @@ interface FailureBase {
 }
 
 export type Failure = FailureBase &
+  /** The browser says that it has no network. */
   (
-    /** The browser says that it has no network. */
     | { readonly kind: "offline" }
     /** No answer: the gateway is away, or the page may not call it. The browser does not tell which. */
     | { readonly kind: "unreachable" }

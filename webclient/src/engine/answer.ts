@@ -104,6 +104,8 @@ export class Answer {
   readonly #raws = new Map<string, number>();
   readonly #began = new Map<number, number>();
   #continues: string | null;
+  /** The text so far ends in what may be the beginning of a tool call's markup. */
+  #nearMarkup = false;
 
   constructor(list: ItemList, context: AnswerContext) {
     this.list = list;
@@ -143,7 +145,15 @@ export class Answer {
     const slot = this.#slot(key);
     if (slot.reasoning === null) {
       this.#endMessage(slot);
-      slot.reasoning = this.list.add({ ...this.#base(), kind: "reasoning", text: "", summary: "", state: "open", tookMs: 0, choice });
+      slot.reasoning = this.list.add({
+        ...this.#base(),
+        kind: "reasoning",
+        text: "",
+        summary: "",
+        state: "open",
+        tookMs: 0,
+        choice,
+      });
       this.#began.set(slot.reasoning, this.atMs);
     }
     const index = slot.reasoning;
@@ -153,7 +163,10 @@ export class Answer {
   }
 
   /** Begins or goes on with a call. Fields that came before are not taken back. */
-  call(key: string, part: { slot?: string; callId?: string; name?: string; piece?: string; choice?: number; flag?: ToolFlag }): void {
+  call(
+    key: string,
+    part: { slot?: string; callId?: string; name?: string; piece?: string; choice?: number; flag?: ToolFlag },
+  ): void {
     const call = this.#calls.get(key) ?? this.#openCall(key, part.slot ?? key, part.choice ?? 0);
     if (part.flag) call.flags.add(part.flag);
     const item = this.list.values[call.index] as ToolCall;
@@ -258,9 +271,19 @@ export class Answer {
   #openMessage(choice: number): number {
     const old = this.#continues === null ? -1 : this.list.values.findIndex((item) => item.id === this.#continues);
     this.#continues = null;
-    const index = old >= 0 ? old : this.list.add({
-      ...this.#base(), kind: "agentMessage", text: "", state: "open", refusal: "", seams: [], leaked: false, choice,
-    });
+    const index =
+      old >= 0
+        ? old
+        : this.list.add({
+            ...this.#base(),
+            kind: "agentMessage",
+            text: "",
+            state: "open",
+            refusal: "",
+            seams: [],
+            leaked: false,
+            choice,
+          });
     const item = this.list.values[index] as AgentMessage;
     if (old >= 0) this.list.patch<AgentMessage>(index, { state: "open", seams: [...item.seams, item.text.length] });
     this.#watches.set(index, new MemoryWatch());
@@ -276,14 +299,9 @@ export class Answer {
 
   #leaks(before: string, piece: string): boolean {
     // Only what could be a mark's beginning is looked at, so that no long text is put together for it.
-    return /[<[]/.test(piece) || this.#nearMark ? this.#mark(before, piece) : false;
-  }
-
-  #nearMark = false;
-
-  #mark(before: string, piece: string): boolean {
+    if (!this.#nearMarkup && !/[<[]/.test(piece)) return false;
     const near = before.slice(-LONGEST_MARKUP) + piece;
-    this.#nearMark = /[<[][^>\]]*$/.test(near.slice(-LONGEST_MARKUP));
+    this.#nearMarkup = /[<[][^>\]]*$/.test(near.slice(-LONGEST_MARKUP));
     return MARKUP.test(near);
   }
 
@@ -300,7 +318,8 @@ export class Answer {
     const message = this.list.values[index] as AgentMessage;
     for (const word of this.#watches.get(index)?.end() ?? []) this.memory(word, message.id);
     const from = message.seams.at(-1) ?? 0;
-    for (const diff of diffsIn(message.text.slice(from))) this.list.add({ ...this.#base(), kind: "diff", diff, source: message.id });
+    for (const diff of diffsIn(message.text.slice(from)))
+      this.list.add({ ...this.#base(), kind: "diff", diff, source: message.id });
   }
 
   #openCall(key: string, slot: string, choice: number): OpenCall {
@@ -311,10 +330,27 @@ export class Answer {
       before.blanks = "";
     }
     const index = this.list.add({
-      ...this.#base(), kind: "toolCall", callId: "", name: "", arguments: "", verdict: { kind: "empty" }, state: "open",
-      flags: [], memory: null, result: null, tookMs: 0, choice,
+      ...this.#base(),
+      kind: "toolCall",
+      callId: "",
+      name: "",
+      arguments: "",
+      verdict: { kind: "empty" },
+      state: "open",
+      flags: [],
+      memory: null,
+      result: null,
+      tookMs: 0,
+      choice,
     });
-    const call: OpenCall = { index, progress: new JsonProgress(), fromMs: this.atMs, pieces: 0, flags: new Set(), open: true };
+    const call: OpenCall = {
+      index,
+      progress: new JsonProgress(),
+      fromMs: this.atMs,
+      pieces: 0,
+      flags: new Set(),
+      open: true,
+    };
     this.#calls.set(key, call);
     return call;
   }
@@ -335,6 +371,12 @@ export class Answer {
 
   #sameId(item: ToolCall): boolean {
     const { values } = this.list;
-    return values.some((other) => other.kind === "toolCall" && other.id !== item.id && other.callId === item.callId && other.attempt === item.attempt);
+    return values.some(
+      (other) =>
+        other.kind === "toolCall" &&
+        other.id !== item.id &&
+        other.callId === item.callId &&
+        other.attempt === item.attempt,
+    );
   }
 }

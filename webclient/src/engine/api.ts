@@ -248,4 +248,3 @@ export interface Replay extends Transcript {
   seek(positionMs: number): void;
   close(): void;
 }
-

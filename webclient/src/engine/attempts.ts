@@ -6,7 +6,7 @@ import type { AttemptView } from "./api";
 import { FrameReader, type ServerEvent, textOf } from "./frames";
 import type { ChunkRow } from "./shelf";
 
-export const NO_TIMINGS: Timings = {
+const NO_TIMINGS: Timings = {
   headMs: null,
   firstByteMs: null,
   firstDeltaMs: null,
@@ -15,6 +15,25 @@ export const NO_TIMINGS: Timings = {
   deltas: 0,
   largestGapMs: 0,
 };
+
+type Beginning = Pick<Attempt, "id" | "thread" | "turn" | "protocol" | "retries" | "continues" | "request">;
+
+/** An attempt of which nothing is known but what is sent. @param ids the headers that have to come back. */
+export function freshAttempt(beginning: Beginning, ids: readonly Header[]): Attempt {
+  return {
+    ...beginning,
+    response: null,
+    echo: echoesOf(ids, null),
+    framing: null,
+    timings: NO_TIMINGS,
+    outcome: { kind: "running" },
+    usage: null,
+    responseId: "",
+    model: "",
+    finish: null,
+    bytes: 0,
+  };
+}
 
 /** A header's value, whatever the case of its name. */
 export function headerIn(headers: readonly Header[], name: string): string | null {
@@ -27,7 +46,12 @@ export function echoesOf(sent: readonly Header[], headers: readonly Header[] | n
   return sent.map(([header, value]) => {
     if (!headers) return { header, sent: value, received: null, verdict: "pending" };
     const received = headerIn(headers, header);
-    return { header, sent: value, received, verdict: received === null ? "missing" : received === value ? "same" : "changed" };
+    return {
+      header,
+      sent: value,
+      received,
+      verdict: received === null ? "missing" : received === value ? "same" : "changed",
+    };
   });
 }
 

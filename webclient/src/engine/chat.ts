@@ -9,11 +9,32 @@ import { memoryWord } from "./memory";
 
 /** Fields that are understood, or known to say nothing about what was said. */
 const CHUNK_FIELDS = new Set([
-  "id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "error", "timings",
-  "prompt_token_ids", "prompt_text", "prompt_logprobs", "kv_transfer_params", "ec_transfer_params", "metrics",
+  "id",
+  "object",
+  "created",
+  "model",
+  "choices",
+  "usage",
+  "system_fingerprint",
+  "service_tier",
+  "error",
+  "timings",
+  "prompt_token_ids",
+  "prompt_text",
+  "prompt_logprobs",
+  "kv_transfer_params",
+  "ec_transfer_params",
+  "metrics",
 ]);
 const DELTA_FIELDS = new Set([
-  "role", "content", "reasoning", "reasoning_content", "refusal", "tool_calls", "function_call", "token_ids",
+  "role",
+  "content",
+  "reasoning",
+  "reasoning_content",
+  "refusal",
+  "tool_calls",
+  "function_call",
+  "token_ids",
 ]);
 
 export class ChatReader implements ProtocolReader {
@@ -94,7 +115,8 @@ export class ChatReader implements ProtocolReader {
 
   #endChoice(index: number): void {
     this.#answer.endSlot(String(index));
-    for (let call = 0; call <= (this.#calls.get(index)?.count ?? 0); call += 1) this.#answer.endCall(`${index}:${call}`);
+    for (let call = 0; call <= (this.#calls.get(index)?.count ?? 0); call += 1)
+      this.#answer.endCall(`${index}:${call}`);
     this.#answer.endCall(`${index}:function`);
     const last = this.#calls.get(index)?.last;
     if (last !== undefined) this.#answer.endCall(last);
@@ -114,7 +136,11 @@ export class ChatReader implements ProtocolReader {
     const older = fieldsOf(delta.function_call);
     if (older) {
       answer.call(`${index}:function`, {
-        slot: key, choice: index, callId: "function_call", name: textIn(older.name), piece: textIn(older.arguments),
+        slot: key,
+        choice: index,
+        callId: "function_call",
+        name: textIn(older.name),
+        piece: textIn(older.arguments),
       });
     }
   }
@@ -129,28 +155,41 @@ export class ChatReader implements ProtocolReader {
 
   #call(fields: Fields | null, choice: number): void {
     if (!fields) return;
-    const calls = this.#calls.get(choice) ?? { last: "", count: 0 };
-    this.#calls.set(choice, calls);
-    const place = countIn(fields.index);
-    // Without an index, an id or a name begins another call.
-    const begins = place === null && (textIn(fields.id) !== "" || textIn(fieldsOf(fields.function)?.name) !== "");
-    const key = place !== null ? `${choice}:${place}` : begins || calls.last === "" ? `${choice}:${calls.count}` : calls.last;
-    const isNew = !this.#answer.hasCall(key);
-    const wrong = place !== null && (isNew ? place !== calls.count : key !== calls.last);
-    if (isNew && calls.last !== "") this.#answer.endCall(calls.last);
-    if (isNew) calls.count += 1;
-    calls.last = key;
     const called = fieldsOf(fields.function) ?? {};
+    const { key, wrong } = this.#place(
+      choice,
+      countIn(fields.index),
+      fields.id !== undefined || called.name !== undefined,
+    );
     this.#answer.call(key, {
       slot: String(choice),
       choice,
       callId: textIn(fields.id),
       name: textIn(called.name),
-      piece: typeof called.arguments === "string" ? called.arguments : called.arguments ? JSON.stringify(called.arguments) : "",
+      piece: writtenIn(called.arguments),
       ...(wrong ? { flag: "wrongIndex" as const } : {}),
     });
   }
+
+  /** Which call of a choice a delta is for, and whether its index is out of order. A new one ends the one before. */
+  #place(choice: number, index: number | null, named: boolean): { key: string; wrong: boolean } {
+    const calls = this.#calls.get(choice) ?? { last: "", count: 0 };
+    this.#calls.set(choice, calls);
+    // Without an index, an id or a name begins another call.
+    const goesOn = index === null && !named && calls.last !== "";
+    const key = goesOn ? calls.last : `${choice}:${index ?? calls.count}`;
+    const isNew = !this.#answer.hasCall(key);
+    const wrong = index !== null && (isNew ? index !== calls.count : key !== calls.last);
+    if (isNew && calls.last !== "") this.#answer.endCall(calls.last);
+    if (isNew) calls.count += 1;
+    calls.last = key;
+    return { key, wrong };
+  }
 }
+
+/** Arguments are a text; some servers write the value itself. */
+const writtenIn = (value: unknown): string =>
+  typeof value === "string" ? value : value === undefined || value === null ? "" : JSON.stringify(value);
 
 export function chatUsage(value: unknown): Usage | null {
   const fields = fieldsOf(value);

@@ -43,7 +43,8 @@ export function configFrom(value: unknown): PageConfig {
   const fields = fieldsOf(value) ?? {};
   const headers = fieldsOf(fields.headers) ?? {};
   const limits = fieldsOf(fields.limits) ?? {};
-  const name = (given: unknown, usual: string): string => (typeof given === "string" && isFieldName(given) ? given : usual);
+  const name = (given: unknown, usual: string): string =>
+    typeof given === "string" && isFieldName(given) ? given : usual;
   return {
     requestIdHeader: name(headers.request_id, NO_CONFIG.requestIdHeader),
     sessionIdHeader: name(headers.session_id, NO_CONFIG.sessionIdHeader),
@@ -74,7 +75,9 @@ function sizes(fields: Fields): Record<string, number> {
 
 /** The limit of the longest path that covers this one; null if none is known. */
 export function limitFor(bodyBytes: GatewayConfig["bodyBytes"], path: string): number | null {
-  const covering = Object.keys(bodyBytes).filter((known) => known !== "" && (path === known || path.startsWith(`${known.replace(/\/$/, "")}/`)));
+  const covering = Object.keys(bodyBytes).filter(
+    (known) => known !== "" && (path === known || path.startsWith(`${known.replace(/\/$/, "")}/`)),
+  );
   const longest = covering.sort((a, b) => b.length - a.length)[0] ?? "";
   return bodyBytes[longest] ?? null;
 }
@@ -100,7 +103,9 @@ export class GatewayConnection implements Connection {
   constructor(surroundings: Surroundings, settings: () => Settings, authorization: () => string | null) {
     this.#surroundings = surroundings;
     this.#authorization = authorization;
-    this.gateway = computed(() => gatewayAddress(settings().baseUrl || this.#config.value.baseUrl, this.#page) ?? this.#origin);
+    this.gateway = computed(
+      () => gatewayAddress(settings().baseUrl || this.#config.value.baseUrl, this.#page) ?? this.#origin,
+    );
     this.reachable = computed(() => {
       const { origin } = new URL(this.gateway.value);
       return origin === this.#origin || this.#config.value.connect.includes(origin);
@@ -149,7 +154,8 @@ export class GatewayConnection implements Connection {
   /** An exchange failed: perhaps the gateway is gone, or the key is not good any more. */
   suspect(failure: Failure): void {
     if (failure.kind === "unreachable" || failure.kind === "offline" || failure.kind === "broken") void this.#check();
-    else if (failure.kind === "badKey") this.#state.value = { kind: "badKey", code: failure.code, message: failure.message };
+    else if (failure.kind === "badKey")
+      this.#state.value = { kind: "badKey", code: failure.code, message: failure.message };
     else if (failure.kind === "noKey") this.#state.value = { kind: "noKey" };
   }
 
@@ -201,8 +207,11 @@ export class GatewayConnection implements Connection {
     this.#tries += 1;
     this.#doubtful = true;
     const longest = this.#tries > MANY ? LATER_MS : SOON_MS;
-    const wait = Math.min(longest, FIRST_MS * 2 ** Math.min(this.#tries - 1, 10)) * (0.5 + this.#surroundings.random() / 2);
-    this.#state.value = this.#surroundings.online() ? { kind: "reconnecting", attempt: this.#tries, next: clock.now() + wait } : { kind: "offline" };
+    const wait =
+      Math.min(longest, FIRST_MS * 2 ** Math.min(this.#tries - 1, 10)) * (0.5 + this.#surroundings.random() / 2);
+    this.#state.value = this.#surroundings.online()
+      ? { kind: "reconnecting", attempt: this.#tries, next: clock.now() + wait }
+      : { kind: "offline" };
     this.#later(wait);
   }
 
@@ -230,7 +239,10 @@ export class GatewayConnection implements Connection {
     const latencyMs = this.#surroundings.clock.elapsed() - began;
     const body = parsed(await answer.text().catch(() => ""));
     const { code, message } = wordsOf(body);
-    if (answer.ok) this.#models.value = listIn(fieldsOf(body)?.data).map((model) => textIn(fieldsOf(model)?.id)).filter(Boolean);
+    if (answer.ok)
+      this.#models.value = listIn(fieldsOf(body)?.data)
+        .map((model) => textIn(fieldsOf(model)?.id))
+        .filter(Boolean);
     if (answer.status === 401 && authorization === null) return { kind: "noKey" };
     if (answer.status === 401 || answer.status === 403) return { kind: "badKey", code, message };
     if (answer.status >= 500) return { kind: "unready", status: answer.status, message };
@@ -261,7 +273,13 @@ export class GatewayConnection implements Connection {
     const patience = new AbortController();
     const cancel = clock.after(ANSWER_MS, () => patience.abort());
     try {
-      return await this.#surroundings.fetch(url, { ...init, cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer", signal: patience.signal });
+      return await this.#surroundings.fetch(url, {
+        ...init,
+        cache: "no-store",
+        credentials: "omit",
+        referrerPolicy: "no-referrer",
+        signal: patience.signal,
+      });
     } catch {
       return null;
     } finally {

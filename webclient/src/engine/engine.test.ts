@@ -30,7 +30,10 @@ const thread = (): ThreadView => engine.sessions.current.value!;
 const turn = (): TurnView => thread().turns.value.at(-1)!;
 const items = (of: TurnView = turn()): Item[] => of.items.value.map((view) => view.item.value);
 const kinds = (of: TurnView = turn()): string[] => items(of).map((item) => item.kind);
-const said = (of: TurnView = turn()): string => items(of).map((item) => (item.kind === "agentMessage" ? item.text : "")).join("");
+const said = (of: TurnView = turn()): string =>
+  items(of)
+    .map((item) => (item.kind === "agentMessage" ? item.text : ""))
+    .join("");
 const calls = (): ToolCall[] => items().filter((item) => item.kind === "toolCall");
 
 /** Sends a prompt and gives the request that went out. */
@@ -82,7 +85,10 @@ describe("sending", () => {
 
   it("says so when an id comes back changed or not at all", async () => {
     const request = await ask("Hello");
-    request.head(200, { "x-request-id": "another", "x-conveyance-session-id": "" }).delta({ content: "x" }, "stop").done();
+    request
+      .head(200, { "x-request-id": "another", "x-conveyance-session-id": "" })
+      .delta({ content: "x" }, "stop")
+      .done();
     await settle();
     const verdicts = turn().attempts.value[0]!.attempt.value.echo.map(({ verdict, received }) => [verdict, received]);
     expect(verdicts).toEqual([
@@ -118,7 +124,10 @@ describe("sending", () => {
     await settle();
     (await ask("Two")).json_answer(500, { error: { message: "no", type: "x", code: "internal_error" } });
     await settle();
-    expect(turn().state.value).toMatchObject({ kind: "failed", failure: { kind: "server", code: "internal_error", status: 500 } });
+    expect(turn().state.value).toMatchObject({
+      kind: "failed",
+      failure: { kind: "server", code: "internal_error", status: 500 },
+    });
     const third = await ask("Three");
     expect(third.json.messages).toEqual([
       { role: "user", content: "One" },
@@ -132,7 +141,11 @@ describe("sending", () => {
     engine.settings.change({ stream: false });
     const request = await ask("Hello");
     expect(request.json.stream).toBe(false);
-    request.json_answer(200, { id: "c", model: "m", choices: [{ index: 0, message: { role: "assistant", content: "Whole", reasoning: "Hm" }, finish_reason: "stop" }] });
+    request.json_answer(200, {
+      id: "c",
+      model: "m",
+      choices: [{ index: 0, message: { role: "assistant", content: "Whole", reasoning: "Hm" }, finish_reason: "stop" }],
+    });
     await settle();
     expect(kinds()).toEqual(["userMessage", "reasoning", "agentMessage"]);
     expect(said()).toBe("Whole");
@@ -143,14 +156,18 @@ describe("sending", () => {
     thread().useEngine("responses");
     const request = await ask("Hello");
     expect(request.url).toContain("/v1/responses");
-    expect(request.json.input).toEqual([{ type: "message", role: "user", content: [{ type: "input_text", text: "Hello" }] }]);
+    expect(request.json.input).toEqual([
+      { type: "message", role: "user", content: [{ type: "input_text", text: "Hello" }] },
+    ]);
     request.head();
     request.event("response.created", { response: { id: "resp_1", model: "m" } });
     request.event("response.output_item.added", { item: { id: "msg_1", type: "message" }, output_index: 0 });
     request.event("response.output_text.delta", { item_id: "msg_1", delta: "Hi" });
     request.event("response.output_text.done", { item_id: "msg_1", text: "Hi you" });
     request.event("response.something.new", { secret: 1 });
-    request.event("response.completed", { response: { id: "resp_1", status: "completed", usage: { input_tokens: 4, output_tokens: 2 } } });
+    request.event("response.completed", {
+      response: { id: "resp_1", status: "completed", usage: { input_tokens: 4, output_tokens: 2 } },
+    });
     request.end();
     await settle();
     expect(said()).toBe("Hi you");
@@ -179,7 +196,11 @@ describe("stopping and losing", () => {
     await settle();
     request.lose();
     await settle();
-    expect(turn().state.value).toMatchObject({ kind: "cut", received: { deltas: 2, characters: 7 }, failure: { kind: "broken" } });
+    expect(turn().state.value).toMatchObject({
+      kind: "cut",
+      received: { deltas: 2, characters: 7 },
+      failure: { kind: "broken" },
+    });
     expect(thread().canProceed(turn().id)).toBe(true);
     thread().proceed(turn().id);
     await settle();
@@ -196,7 +217,10 @@ describe("stopping and losing", () => {
     await settle();
     expect(said()).toBe("Half a loaf");
     expect(items().filter((item) => item.kind === "agentMessage")).toMatchObject([{ seams: [7], state: "done" }]);
-    expect(turn().attempts.value.map((view) => view.attempt.value.continues)).toEqual([null, request.headers.get("x-request-id")]);
+    expect(turn().attempts.value.map((view) => view.attempt.value.continues)).toEqual([
+      null,
+      request.headers.get("x-request-id"),
+    ]);
   });
 
   it("keeps the text if going on fails too", async () => {
@@ -209,16 +233,27 @@ describe("stopping and losing", () => {
     page.gateway.last.lose();
     await settle();
     expect(said()).toBe("Half");
-    expect(turn().state.value).toMatchObject({ kind: "cut", received: { characters: 4 }, failure: { kind: "unreachable" } });
+    expect(turn().state.value).toMatchObject({
+      kind: "cut",
+      received: { characters: 4 },
+      failure: { kind: "unreachable" },
+    });
     expect(thread().canProceed(turn().id)).toBe(true);
   });
 
   it("tells an error event in the stream from an end, even if [DONE] follows", async () => {
     const request = await ask("Hello");
     request.head().delta({ content: "Oh" });
-    request.bytes('data: {"error": {"message": "EngineCore encountered an issue.", "type": "InternalServerError", "code": 500}}\n\n').done();
+    request
+      .bytes(
+        'data: {"error": {"message": "EngineCore encountered an issue.", "type": "InternalServerError", "code": 500}}\n\n',
+      )
+      .done();
     await settle();
-    expect(turn().state.value).toMatchObject({ kind: "cut", failure: { kind: "inStream", message: "EngineCore encountered an issue.", code: "500" } });
+    expect(turn().state.value).toMatchObject({
+      kind: "cut",
+      failure: { kind: "inStream", message: "EngineCore encountered an issue.", code: "500" },
+    });
   });
 
   it("calls a stream that ends without its last word broken", async () => {
@@ -233,10 +268,27 @@ describe("refusals", () => {
     [401, { error: { message: "No", code: "invalid_api_key" } }, {}, { kind: "noKey", code: "invalid_api_key" }],
     [403, { error: { message: "No", code: "client_suspended" } }, {}, { kind: "forbidden" }],
     [413, { error: { message: "No", code: "body_too_large" } }, {}, { kind: "tooLarge", limit: 65_536 }],
-    [400, { error: "TOKEN_BUDGET_EXCEEDED" }, { "x-hades-token-budget": "prompt=7001; counted=exact; output=2048; context_tokens=8192; output_tokens=2048" },
-      { kind: "overBudget", budget: { prompt: 7001, counted: "exact", output: 2048, contextTokens: 8192, outputTokens: 2048 } }],
-    [404, { error: { message: "No", code: "model_not_found", param: "model" } }, {}, { kind: "refused", param: "model" }],
-    [503, { error: { message: "No", code: "server_is_overloaded" } }, { "retry-after": "4" }, { kind: "server", retryAfter: 4 }],
+    [
+      400,
+      { error: "TOKEN_BUDGET_EXCEEDED" },
+      { "x-hades-token-budget": "prompt=7001; counted=exact; output=2048; context_tokens=8192; output_tokens=2048" },
+      {
+        kind: "overBudget",
+        budget: { prompt: 7001, counted: "exact", output: 2048, contextTokens: 8192, outputTokens: 2048 },
+      },
+    ],
+    [
+      404,
+      { error: { message: "No", code: "model_not_found", param: "model" } },
+      {},
+      { kind: "refused", param: "model" },
+    ],
+    [
+      503,
+      { error: { message: "No", code: "server_is_overloaded" } },
+      { "retry-after": "4" },
+      { kind: "server", retryAfter: 4 },
+    ],
     [502, "<html>", {}, { kind: "server", code: "" }],
     [200, "not json", {}, { kind: "unreadable" }],
   ] as const)("makes a state of its own of %i", async (status, body, headers, failure) => {
@@ -247,7 +299,11 @@ describe("refusals", () => {
   });
 
   it("counts down to what Retry-After says, and sends by itself only if told to", async () => {
-    (await ask("Hello")).json_answer(429, { error: { message: "Slow", code: "rate_limit_exceeded" } }, { "retry-after": "3" });
+    (await ask("Hello")).json_answer(
+      429,
+      { error: { message: "Slow", code: "rate_limit_exceeded" } },
+      { "retry-after": "3" },
+    );
     await settle();
     expect(thread().countdown.value).toMatchObject({ turn: turn().id, automatic: false });
     page.clock.advance(10_000);
@@ -284,7 +340,10 @@ describe("refusals", () => {
     await settle();
     thread().retry(turn().id);
     await settle();
-    expect(turn().attempts.value.map((view) => view.attempt.value.retries)).toEqual([first, turn().attempts.value[0]!.id]);
+    expect(turn().attempts.value.map((view) => view.attempt.value.retries)).toEqual([
+      first,
+      turn().attempts.value[0]!.id,
+    ]);
     page.gateway.last.lose();
   });
 
@@ -354,20 +413,34 @@ describe("going on at the length limit", () => {
     await settle();
     page.gateway.last.json_answer(503, {});
     await settle();
-    expect(turn().state.value).toMatchObject({ kind: "cut", received: { deltas: 1, characters: 4 }, failure: { kind: "server" } });
+    expect(turn().state.value).toMatchObject({
+      kind: "cut",
+      received: { deltas: 1, characters: 4 },
+      failure: { kind: "server" },
+    });
     expect(thread().canProceed(turn().id)).toBe(true);
   });
 });
 
 describe("tools", () => {
-  const tools = JSON.stringify([{ type: "function", function: { name: "get_weather", parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] } } }]);
+  const tools = JSON.stringify([
+    {
+      type: "function",
+      function: {
+        name: "get_weather",
+        parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
+      },
+    },
+  ]);
 
   it("waits for results by hand and goes on when the last one is there", async () => {
     engine.settings.change({ tools: true, toolDefinitions: tools });
     const request = await ask("Weather?");
     expect(request.json).toMatchObject({ tools: JSON.parse(tools) as unknown, tool_choice: "auto" });
     request.head().delta({ content: "I look." });
-    request.delta({ tool_calls: [{ index: 0, id: "call_a", type: "function", function: { name: "get_weather", arguments: "" } }] });
+    request.delta({
+      tool_calls: [{ index: 0, id: "call_a", type: "function", function: { name: "get_weather", arguments: "" } }],
+    });
     await settle();
     page.frame();
     request.delta({ tool_calls: [{ index: 0, function: { arguments: '{"city"' } }] });
@@ -375,7 +448,11 @@ describe("tools", () => {
     page.frame();
     expect(calls()[0]).toMatchObject({ verdict: { kind: "prefix", depth: 1 }, state: "open" });
     request.delta({ tool_calls: [{ index: 0, function: { arguments: ': "Rome"}' } }] });
-    request.delta({ tool_calls: [{ index: 1, id: "call_b", type: "function", function: { name: "get_weather", arguments: '{"city": 7}' } }] });
+    request.delta({
+      tool_calls: [
+        { index: 1, id: "call_b", type: "function", function: { name: "get_weather", arguments: '{"city": 7}' } },
+      ],
+    });
     request.delta({}, "tool_calls").done();
     await settle();
     expect(calls().map(({ callId, verdict, flags }) => [callId, verdict.kind, flags])).toEqual([
@@ -410,7 +487,10 @@ describe("tools", () => {
 
   it("keeps the steps that were done when the last one is asked for again", async () => {
     const request = await ask("Weather?");
-    request.head().delta({ tool_calls: [{ index: 0, id: "c", function: { name: "t", arguments: "{}" } }] }, "tool_calls").done();
+    request
+      .head()
+      .delta({ tool_calls: [{ index: 0, id: "c", function: { name: "t", arguments: "{}" } }] }, "tool_calls")
+      .done();
     await settle();
     thread().answer(calls()[0]!.id, "ok");
     await settle();
@@ -421,7 +501,11 @@ describe("tools", () => {
     expect(turn().state.value.kind).toBe("cut");
     thread().retry(turn().id);
     await settle();
-    expect((page.gateway.last.json.messages as { role: string }[]).map(({ role }) => role)).toEqual(["user", "assistant", "tool"]);
+    expect((page.gateway.last.json.messages as { role: string }[]).map(({ role }) => role)).toEqual([
+      "user",
+      "assistant",
+      "tool",
+    ]);
     page.gateway.last.head().delta({ content: "Half" }, "stop").done();
     await settle();
     expect(kinds()).toEqual(["userMessage", "toolCall", "agentMessage"]);
@@ -429,12 +513,23 @@ describe("tools", () => {
   });
 
   it("marks memory tools, and finds warnings in what is said and in results", async () => {
-    const event = { type: "warning", agent_id: "a", details: { message: "Memory pressure", tokens: 6000, limit: 8192 } };
+    const event = {
+      type: "warning",
+      agent_id: "a",
+      details: { message: "Memory pressure", tokens: 6000, limit: 8192 },
+    };
     const request = await ask("Hello");
     request.head().delta({ content: `Look:\n\n\`\`\`json\n${JSON.stringify(event)}\n\`\`\`\n` });
-    request.delta({ tool_calls: [{ index: 0, id: "c", function: { name: "evict_fifo", arguments: "{}" } }] }, "tool_calls").done();
+    request
+      .delta({ tool_calls: [{ index: 0, id: "c", function: { name: "evict_fifo", arguments: "{}" } }] }, "tool_calls")
+      .done();
     await settle();
-    expect(items().find((item) => item.kind === "memory")).toMatchObject({ event: "warning", message: "Memory pressure", tokens: 6000, limit: 8192 });
+    expect(items().find((item) => item.kind === "memory")).toMatchObject({
+      event: "warning",
+      message: "Memory pressure",
+      tokens: 6000,
+      limit: 8192,
+    });
     expect(calls()[0]!.memory).toEqual({ family: "hades", tier: "fifo", action: "evict" });
     thread().answer(calls()[0]!.id, '{"error": "PIN_LIMIT_EXCEEDED", "required_headroom": 12}');
     expect(items().filter((item) => item.kind === "memory")).toHaveLength(2);
@@ -511,7 +606,14 @@ describe("keeping", () => {
     await settle();
     const id = thread().id;
     expect(await engine.sessions.search("lazy")).toEqual([
-      { thread: id, title: "The quick brown fox", turn: turn().id, before: "jumps over the ", match: "Lazy", after: " dog" },
+      {
+        thread: id,
+        title: "The quick brown fox",
+        turn: turn().id,
+        before: "jumps over the ",
+        match: "Lazy",
+        after: " dog",
+      },
     ]);
     expect((await engine.sessions.search("quick")).map((hit) => hit.turn)).toContain(null);
     expect(await engine.sessions.search("  ")).toEqual([]);
@@ -529,7 +631,10 @@ describe("keeping", () => {
     const ids: string[] = [];
     for (let count = 0; count < 7; count += 1) {
       engine.sessions.create();
-      (await ask(`Session ${count}`)).head().delta({ content: `${count}` }, "stop").done();
+      (await ask(`Session ${count}`))
+        .head()
+        .delta({ content: `${count}` }, "stop")
+        .done();
       await settle();
       ids.push(thread().id);
     }
@@ -631,7 +736,11 @@ describe("the key", () => {
 describe("records", () => {
   async function session(): Promise<void> {
     engine.key.keep("hgw_secret", "browser");
-    engine.settings.change({ tools: true, toolDefinitions: '[{"type":"function","function":{"name":"look","description":"canary-0"}}]', systemPrompt: "canary-1" });
+    engine.settings.change({
+      tools: true,
+      toolDefinitions: '[{"type":"function","function":{"name":"look","description":"canary-0"}}]',
+      systemPrompt: "canary-1",
+    });
     const request = await ask("canary-2 asks");
     request.head().delta({ reasoning: "canary-3 thinks" }).delta({ content: "canary-4 says" });
     request.delta({ tool_calls: [{ index: 0, id: "c", function: { name: "look", arguments: '{"at": "can' } }] });
@@ -661,7 +770,11 @@ describe("records", () => {
   it("masked, have no value in them, and can still be played", async () => {
     await session();
     const { text } = await engine.records.export(thread().id, { redacted: true });
-    const everything = text + (JSON.parse(text) as { attempts: { chunks: { data: string }[] }[] }).attempts.flatMap(({ chunks }) => chunks.map(({ data }) => atob(data))).join("");
+    const everything =
+      text +
+      (JSON.parse(text) as { attempts: { chunks: { data: string }[] }[] }).attempts
+        .flatMap(({ chunks }) => chunks.map(({ data }) => atob(data)))
+        .join("");
     expect(everything).not.toMatch(/canary-\d/);
     expect(everything).not.toContain("hgw_secret");
     const opened = await engine.records.open(text);
@@ -671,8 +784,14 @@ describe("records", () => {
     const played = items(replay.turns.value[0]);
     expect(played.map((item) => item.kind)).toEqual(kinds());
     const call = played.find((item) => item.kind === "toolCall")!;
-    expect(call).toMatchObject({ name: "look", arguments: '{"at": "••••••••", "n": 11, "b": null }', verdict: { kind: "complete" } });
-    expect(played.find((item) => item.kind === "agentMessage")).toMatchObject({ text: "•".repeat("canary-4 says".length) });
+    expect(call).toMatchObject({
+      name: "look",
+      arguments: '{"at": "••••••••", "n": 11, "b": null }',
+      verdict: { kind: "complete" },
+    });
+    expect(played.find((item) => item.kind === "agentMessage")).toMatchObject({
+      text: "•".repeat("canary-4 says".length),
+    });
     expect(replay.turns.value[0]!.state.value).toMatchObject({ kind: "cut", failure: { kind: "inStream" } });
   });
 
@@ -685,7 +804,10 @@ describe("records", () => {
     const bare = (list: readonly Item[]): unknown =>
       list.map((item) => ({ ...item, id: "", created: 0, ...("source" in item ? { source: "" } : {}) }));
     expect(bare(items(replay.turns.value[0]))).toEqual(bare(items()));
-    const frames = (view: TurnView): unknown => view.attempts.value.map((one) => Array.from({ length: one.frames.value! }, (_, index) => [one.frame(index), one.frameText(index)]));
+    const frames = (view: TurnView): unknown =>
+      view.attempts.value.map((one) =>
+        Array.from({ length: one.frames.value! }, (_, index) => [one.frame(index), one.frameText(index)]),
+      );
     expect(frames(replay.turns.value[0]!)).toEqual(frames(turn()));
     replay.seek(0);
     expect(replay.positionMs.value).toBe(0);

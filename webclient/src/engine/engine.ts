@@ -28,7 +28,11 @@ export function startEngine(surroundings: Surroundings): Engine {
     key.keep(link.key, "browser");
   }
   const painter = new Painter(surroundings.beforeFrame, () => surroundings.clock.elapsed());
-  const connection = new GatewayConnection(surroundings, () => settings.inForce.value, () => key.authorization());
+  const connection = new GatewayConnection(
+    surroundings,
+    () => settings.inForce.value,
+    () => key.authorization(),
+  );
   const inForce = computed(() => {
     const memoryTools = [...settings.inForce.value.memoryTools, ...connection.config.value.memoryTools];
     return { ...settings.inForce.value, memoryTools };
@@ -47,7 +51,8 @@ export function startEngine(surroundings: Surroundings): Engine {
         sessionId: inForce.value.sessionIdHeader || connection.config.value.sessionIdHeader,
       }),
       authorization: () => key.authorization(),
-      defaultModel: () => inForce.value.defaultModel || connection.config.value.defaultModel || connection.models.value[0] || "",
+      defaultModel: () =>
+        inForce.value.defaultModel || connection.config.value.defaultModel || connection.models.value[0] || "",
       bodyLimit: (path) => limitFor(connection.config.value.bodyBytes, path),
       failed: (failure) => connection.suspect(failure),
       telemetry,

@@ -18,7 +18,8 @@ const LONGEST = 4_000;
 export function wordsOf(body: unknown): Words {
   const fields = fieldsOf(body);
   if (!fields) return NO_WORDS;
-  if (typeof fields.error === "string") return { ...NO_WORDS, code: fields.error, message: fields.error.slice(0, LONGEST) };
+  if (typeof fields.error === "string")
+    return { ...NO_WORDS, code: fields.error, message: fields.error.slice(0, LONGEST) };
   const error = fieldsOf(fields.error) ?? fields;
   const code = typeof error.code === "number" ? String(error.code) : textIn(error.code);
   return {

@@ -54,7 +54,10 @@ describe("FrameReader", () => {
   it("gives frames that joined are the bytes received, whatever they are", () => {
     fc.assert(
       fc.property(
-        fc.oneof(stream.map((text) => utf8.encode(text)), fc.uint8Array({ maxLength: 200 })),
+        fc.oneof(
+          stream.map((text) => utf8.encode(text)),
+          fc.uint8Array({ maxLength: 200 }),
+        ),
         fc.array(fc.nat(), { maxLength: 12 }),
         (bytes, cuts) => {
           const { reader } = read(bytes, cuts);
@@ -101,7 +104,7 @@ describe("FrameReader", () => {
   });
 
   it("keeps what follows the last blank line as a rest that is no event", () => {
-    const { reader, events } = read(utf8.encode("data: a\n\ndata: {\"b"));
+    const { reader, events } = read(utf8.encode('data: a\n\ndata: {"b'));
     expect(events).toHaveLength(1);
     expect(reader.frames.map((frame) => frame.kind)).toEqual(["event", "rest"]);
     expect(textOf(reader.bytesOf(reader.frames[1]!))).toBe('data: {"b');

@@ -30,6 +30,28 @@ type State =
 
 const LITERALS: Readonly<Record<string, string>> = { t: "true", f: "false", n: "null" };
 const NUMBER_MAY_END: ReadonlySet<State> = new Set(["zero", "digits", "fraction", "exponentDigits"]);
+type NumberPart = "zero" | "digit" | "point" | "exponent" | "sign" | "other";
+
+/** How a number goes on (RFC 8259, 6). */
+const NUMBERS: Readonly<Partial<Record<State, Readonly<Partial<Record<NumberPart, State>>>>>> = {
+  minus: { zero: "zero", digit: "digits" },
+  zero: { point: "point", exponent: "exponent" },
+  digits: { zero: "digits", digit: "digits", point: "point", exponent: "exponent" },
+  point: { zero: "fraction", digit: "fraction" },
+  fraction: { zero: "fraction", digit: "fraction", exponent: "exponent" },
+  exponent: { zero: "exponentDigits", digit: "exponentDigits", sign: "exponentSign" },
+  exponentSign: { zero: "exponentDigits", digit: "exponentDigits" },
+  exponentDigits: { zero: "exponentDigits", digit: "exponentDigits" },
+};
+
+function partOfNumber(char: string): NumberPart {
+  if (char === "0") return "zero";
+  if (isDigit(char)) return "digit";
+  if (char === ".") return "point";
+  if (char === "e" || char === "E") return "exponent";
+  return char === "+" || char === "-" ? "sign" : "other";
+}
+
 const isDigit = (char: string): boolean => char >= "0" && char <= "9";
 const isBlank = (char: string): boolean => char === " " || char === "\n" || char === "\r" || char === "\t";
 
@@ -177,7 +199,7 @@ export class JsonProgress {
   }
 
   #inNumber(char: string): JsonClass {
-    const next = this.#numberState(char);
+    const next = NUMBERS[this.#state]?.[partOfNumber(char)];
     if (next) {
       this.#state = next;
       return "number";
@@ -185,21 +207,6 @@ export class JsonProgress {
     if (!NUMBER_MAY_END.has(this.#state)) return this.#break();
     this.#state = "after";
     return isBlank(char) ? "blank" : this.#afterValue(char);
-  }
-
-  #numberState(char: string): State | null {
-    const state = this.#state;
-    if (isDigit(char)) {
-      if (state === "minus") return char === "0" ? "zero" : "digits";
-      if (state === "digits" || state === "fraction" || state === "exponentDigits") return state;
-      if (state === "point") return "fraction";
-      if (state === "exponent" || state === "exponentSign") return "exponentDigits";
-      return null;
-    }
-    if (char === "." && (state === "zero" || state === "digits")) return "point";
-    if ((char === "e" || char === "E") && (state === "zero" || state === "digits" || state === "fraction")) return "exponent";
-    if ((char === "+" || char === "-") && state === "exponent") return "exponentSign";
-    return null;
   }
 }
 

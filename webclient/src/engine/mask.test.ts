@@ -8,7 +8,8 @@ const canary = "canary7f3e9ab1c4";
 /** Keys in order, and types: what a mask may not change. Booleans may become null. */
 const shape = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(shape);
-  if (typeof value === "object" && value !== null) return Object.entries(value).map(([key, inner]) => [key, shape(inner)]);
+  if (typeof value === "object" && value !== null)
+    return Object.entries(value).map(([key, inner]) => [key, shape(inner)]);
   return typeof value === "boolean" || value === null ? "null" : typeof value;
 };
 
@@ -46,7 +47,9 @@ describe("JsonMask", () => {
   });
 
   it("keeps the form of each kind of value", () => {
-    expect(new JsonMask().push('{"a": "x\\"y\\u0041", "b": [-0.5e+10, true, false, null]}')).toBe('{"a": "••••••••••", "b": [-1.1e+11, null, null , null]}');
+    expect(new JsonMask().push('{"a": "x\\"y\\u0041", "b": [-0.5e+10, true, false, null]}')).toBe(
+      '{"a": "••••••••••", "b": [-1.1e+11, null, null , null]}',
+    );
   });
 });
 
@@ -64,30 +67,72 @@ describe("EventMask", () => {
       id: "chatcmpl-1",
       object: "chat.completion.chunk",
       model: "m",
-      choices: [{ index: 0, delta: { role: "assistant", content: canary, tool_calls: [{ index: 0, id: "call_1", type: "function", function: { name: "look", arguments: '{"a"' } }] }, finish_reason: "stop", stop_reason: canary, token_ids: [17, 4] }],
+      choices: [
+        {
+          index: 0,
+          delta: {
+            role: "assistant",
+            content: canary,
+            tool_calls: [{ index: 0, id: "call_1", type: "function", function: { name: "look", arguments: '{"a"' } }],
+          },
+          finish_reason: "stop",
+          stop_reason: canary,
+          token_ids: [17, 4],
+        },
+      ],
       prompt_token_ids: [1, 2],
       usage: { prompt_tokens: 3, prompt_tokens_details: { cached_tokens: 1 } },
     };
     expect(JSON.parse(new EventMask().data(JSON.stringify(event)))).toEqual({
       ...event,
-      choices: [{ ...event.choices[0], delta: { ...event.choices[0]!.delta, content: maskText(canary) }, stop_reason: maskText(canary), token_ids: [0, 0] }],
+      choices: [
+        {
+          ...event.choices[0],
+          delta: { ...event.choices[0]!.delta, content: maskText(canary) },
+          stop_reason: maskText(canary),
+          token_ids: [0, 0],
+        },
+      ],
       prompt_token_ids: [0, 0],
     });
   });
 
   it("masks arguments that come in pieces, of several calls at once, as if they were whole", () => {
     const mask = new EventMask();
-    const delta = (index: number, written: string): string => JSON.stringify({ choices: [{ index: 0, delta: { tool_calls: [{ index, function: { arguments: written } }] } }] });
-    const written = (data: string): string => (JSON.parse(data) as { choices: [{ delta: { tool_calls: [{ function: { arguments: string } }] } }] }).choices[0].delta.tool_calls[0].function.arguments;
-    const first = ['{"city": "Ca', 'nary"}'].map((piece) => [piece, mask.data(delta(0, piece)), mask.data(delta(1, '{"n": 12'))]);
+    const delta = (index: number, written: string): string =>
+      JSON.stringify({ choices: [{ index: 0, delta: { tool_calls: [{ index, function: { arguments: written } }] } }] });
+    const written = (data: string): string =>
+      (JSON.parse(data) as { choices: [{ delta: { tool_calls: [{ function: { arguments: string } }] } }] }).choices[0]
+        .delta.tool_calls[0].function.arguments;
+    const first = ['{"city": "Ca', 'nary"}'].map((piece) => [
+      piece,
+      mask.data(delta(0, piece)),
+      mask.data(delta(1, '{"n": 12')),
+    ]);
     expect(first.map(([, masked]) => written(masked!)).join("")).toBe('{"city": "••••••"}');
     const responses = new EventMask();
-    const pieces = ['{"a": tr', "ue}"].map((piece) => responses.data(JSON.stringify({ type: "response.function_call_arguments.delta", item_id: "fc", delta: piece })));
+    const pieces = ['{"a": tr', "ue}"].map((piece) =>
+      responses.data(JSON.stringify({ type: "response.function_call_arguments.delta", item_id: "fc", delta: piece })),
+    );
     expect(pieces.map((data) => (JSON.parse(data) as { delta: string }).delta).join("")).toBe('{"a": null}');
   });
 
   it("lets no value through, wherever in whichever event", () => {
-    const place = fc.constantFrom("content", "delta", "text", "error", "message", "metadata", "user", "logprobs", "instructions", "arguments", "tool_choice", "stop", "name2");
+    const place = fc.constantFrom(
+      "content",
+      "delta",
+      "text",
+      "error",
+      "message",
+      "metadata",
+      "user",
+      "logprobs",
+      "instructions",
+      "arguments",
+      "tool_choice",
+      "stop",
+      "name2",
+    );
     fc.assert(
       fc.property(fc.array(place, { minLength: 1, maxLength: 5 }), fc.boolean(), (path, inList) => {
         // Blanks and braces: words of protocols have none.
@@ -116,6 +161,8 @@ describe("maskHeaders", () => {
       ["x-note", canary],
       ["Authorization", "Bearer $HADES_KEY"],
     ] as const;
-    expect(maskHeaders(headers, ["X-Request-ID"])).toEqual(headers.map(([name, value]) => [name, value === canary ? maskText(canary) : value]));
+    expect(maskHeaders(headers, ["X-Request-ID"])).toEqual(
+      headers.map(([name, value]) => [name, value === canary ? maskText(canary) : value]),
+    );
   });
 });

@@ -124,14 +124,20 @@ export class EventMask {
   /** Whose arguments an event of Responses has a piece of; "" if of none. */
   #owner(value: unknown): string {
     const fields = fieldsOf(value);
-    return fields?.type === "response.function_call_arguments.delta" ? `item:${String(fields.item_id ?? fields.output_index)}` : "";
+    return fields?.type === "response.function_call_arguments.delta"
+      ? `item:${String(fields.item_id ?? fields.output_index)}`
+      : "";
   }
 
   #value(value: Json, path: string, owner: string, depth = 0): Json {
     if (value === null || depth > DEEPEST) return null;
-    if (Array.isArray(value)) return value.map((entry, index) => this.#value(entry, `${path}[]`, placeOf(entry, owner, index), depth + 1));
+    if (Array.isArray(value))
+      return value.map((entry, index) => this.#value(entry, `${path}[]`, placeOf(entry, owner, index), depth + 1));
     if (typeof value === "object") {
-      const inner = Object.entries(value).map(([key, field]): [string, Json] => [key, this.#value(field, path ? `${path}.${key}` : key, owner, depth + 1)]);
+      const inner = Object.entries(value).map(([key, field]): [string, Json] => [
+        key,
+        this.#value(field, path ? `${path}.${key}` : key, owner, depth + 1),
+      ]);
       return Object.fromEntries(inner);
     }
     if (typeof value === "string") return this.#text(value, path, owner);
@@ -167,7 +173,8 @@ const OPEN_HEADERS =
 export const maskHeaders = (headers: readonly Header[], ids: readonly string[]): Header[] => {
   const open = new Set(ids.map((name) => name.toLowerCase()));
   return headers.map(([name, value]) => {
-    const stays = OPEN_HEADERS.test(name) || (open.has(name.toLowerCase()) && WORD.test(value)) || value === "Bearer $HADES_KEY";
+    const stays =
+      OPEN_HEADERS.test(name) || (open.has(name.toLowerCase()) && WORD.test(value)) || value === "Bearer $HADES_KEY";
     return [name, stays ? value : maskText(value)];
   });
 };

@@ -4,7 +4,11 @@ import { describe, expect, it } from "vitest";
 import { MemoryWatch, memoryError, memoryNames, memoryOperation, memoryWords } from "./memory";
 
 const hades = { type: "flush", agent_id: "a", ts: 1, details: { message: "Flushing", tokens: 7400, limit: 8192 } };
-const letta = { type: "system_alert", message: "[This is an automated system message hidden from the user] soon", time: "2026-11-21" };
+const letta = {
+  type: "system_alert",
+  message: "[This is an automated system message hidden from the user] soon",
+  time: "2026-11-21",
+};
 
 describe("memoryOperation", () => {
   it("knows the tools of HADES and of Letta, and those that are set", () => {
@@ -32,12 +36,22 @@ describe("memoryWords", () => {
   });
 
   it("finds Letta's packed messages", () => {
-    expect(memoryWords(JSON.stringify(letta))).toMatchObject([{ event: "warning", message: letta.message, tokens: null }]);
-    expect(memoryWords(JSON.stringify({ type: "heartbeat", reason: "again", time: "x" }))).toMatchObject([{ event: "heartbeat", message: "again" }]);
+    expect(memoryWords(JSON.stringify(letta))).toMatchObject([
+      { event: "warning", message: letta.message, tokens: null },
+    ]);
+    expect(memoryWords(JSON.stringify({ type: "heartbeat", reason: "again", time: "x" }))).toMatchObject([
+      { event: "heartbeat", message: "again" },
+    ]);
   });
 
   it("sees no event in other JSON", () => {
-    for (const value of [{ type: "error" }, { type: "warning", text: "x" }, { type: "function", details: {} }, { message: "x", time: "y" }, [hades]]) {
+    for (const value of [
+      { type: "error" },
+      { type: "warning", text: "x" },
+      { type: "function", details: {} },
+      { message: "x", time: "y" },
+      [hades],
+    ]) {
       expect(memoryWords(`${JSON.stringify(value)}\n`).filter(({ event }) => event !== "flush")).toEqual([]);
     }
   });
@@ -50,7 +64,9 @@ describe("memoryWords", () => {
       fc.property(fc.array(fc.nat({ max: text.length }), { maxLength: 12 }), (cuts) => {
         const watch = new MemoryWatch();
         const places = [...new Set(cuts)].sort((a, b) => a - b);
-        const found = [0, ...places].flatMap((start, index) => watch.push(text.slice(start, places[index] ?? text.length)));
+        const found = [0, ...places].flatMap((start, index) =>
+          watch.push(text.slice(start, places[index] ?? text.length)),
+        );
         expect([...found, ...watch.end()]).toEqual(whole);
       }),
     );
@@ -64,7 +80,11 @@ describe("memoryWords", () => {
 
 describe("memoryError", () => {
   it("knows the executor's errors in a result", () => {
-    expect(memoryError('{"error": "TOKEN_BUDGET_EXCEEDED", "required_headroom": 300}')).toMatchObject({ event: "error", message: "TOKEN_BUDGET_EXCEEDED", tokens: 300 });
+    expect(memoryError('{"error": "TOKEN_BUDGET_EXCEEDED", "required_headroom": 300}')).toMatchObject({
+      event: "error",
+      message: "TOKEN_BUDGET_EXCEEDED",
+      tokens: 300,
+    });
     expect(memoryError('{"error": "other"}')).toBeNull();
     expect(memoryError("no json")).toBeNull();
   });

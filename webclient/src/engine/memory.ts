@@ -7,7 +7,10 @@ import { countIn, fieldsOf, type Fields, listIn, parsed, textIn } from "./json";
 type Family = MemoryOperation["family"];
 type Action = MemoryOperation["action"];
 
-const tools = (family: Family, table: Readonly<Record<string, readonly [MemoryTier, Action]>>): [string, MemoryOperation][] =>
+const tools = (
+  family: Family,
+  table: Readonly<Record<string, readonly [MemoryTier, Action]>>,
+): [string, MemoryOperation][] =>
   Object.entries(table).map(([name, [tier, action]]) => [name, { family, tier, action }]);
 
 const KNOWN: ReadonlyMap<string, MemoryOperation> = new Map([
@@ -44,7 +47,9 @@ export const knownMemoryTools: readonly string[] = [...KNOWN.keys()];
 export function memoryOperation(name: string, others: readonly string[]): MemoryOperation | null {
   const known = KNOWN.get(name);
   if (known) return known;
-  return others.includes(name) ? { family: "custom", tier: "other", action: /search|fetch|read|get|list/.test(name) ? "read" : "write" } : null;
+  return others.includes(name)
+    ? { family: "custom", tier: "other", action: /search|fetch|read|get|list/.test(name) ? "read" : "write" }
+    : null;
 }
 
 export type MemoryWord = Pick<MemoryEvent, "event" | "message" | "tokens" | "limit" | "raw">;

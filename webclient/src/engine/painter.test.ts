@@ -5,7 +5,10 @@ import { Painter } from "./painter";
 function screen() {
   let now = 0;
   let frames: (() => void)[] = [];
-  const painter = new Painter((call) => void frames.push(call), () => now);
+  const painter = new Painter(
+    (call) => void frames.push(call),
+    () => now,
+  );
   return {
     painter,
     /** The next frame of the screen, so many milliseconds later. */

@@ -49,7 +49,10 @@ export async function exportRecord(session: ThreadStore, redacted: boolean, now:
 }
 
 /** Reads a file, and makes ready to play it. */
-export function openRecord(text: string, surroundings: Surroundings): { readonly replay: Replay } | { readonly problem: RecordProblem } {
+export function openRecord(
+  text: string,
+  surroundings: Surroundings,
+): { readonly replay: Replay } | { readonly problem: RecordProblem } {
   const read = readRecord(text);
   return "problem" in read ? read : { replay: new RecordReplay(read.record, surroundings) };
 }
@@ -67,7 +70,16 @@ export function recordText(record: RecordedSession, at: number): string {
 function recordedAttempt(attempt: AttemptStore, redacted: boolean): RecordedAttempt {
   const { id, turn, protocol, retries, continues, request, response, framing, outcome, timings, echo } = attempt.now;
   const ids = echo.map(({ header }) => header);
-  const base = { id, turn, protocol, retries, continues, framing, ids, endMs: timings.endMs ?? timings.lastDeltaMs ?? 0 };
+  const base = {
+    id,
+    turn,
+    protocol,
+    retries,
+    continues,
+    framing,
+    ids,
+    endMs: timings.endMs ?? timings.lastDeltaMs ?? 0,
+  };
   const received = attempt.received;
   if (!redacted) {
     const chunks = (received?.log.chunks ?? []).map(({ bytes, atMs }) => ({ at_ms: atMs, data: toBase64(bytes) }));
@@ -76,31 +88,50 @@ function recordedAttempt(attempt: AttemptStore, redacted: boolean): RecordedAtte
   return {
     ...base,
     request: { ...request, headers: maskHeaders(request.headers, ids), body: maskBody(request.body) },
-    response: response && { ...response, statusText: maskText(response.statusText), headers: maskHeaders(response.headers, ids) },
+    response: response && {
+      ...response,
+      statusText: maskText(response.statusText),
+      headers: maskHeaders(response.headers, ids),
+    },
     outcome: maskedOutcome(outcome),
     chunks: received ? maskedChunks(received, framing) : [],
   };
 }
 
 function maskedChunks(received: FrameReader, framing: Attempt["framing"]): RecordedChunk[] {
-  const chunk = (at_ms: number, text: string): RecordedChunk => ({ at_ms, data: toBase64(new TextEncoder().encode(text)) });
+  const chunk = (at_ms: number, text: string): RecordedChunk => ({
+    at_ms,
+    data: toBase64(new TextEncoder().encode(text)),
+  });
   if (framing !== "events") {
     const last = received.log.chunks.at(-1);
     return last ? [chunk(last.atMs, maskBody(textOf(received.log.slice())))] : [];
   }
   const mask = new EventMask();
   return received.frames.map((frame) => {
-    if (frame.kind !== "event") return chunk(frame.atMs, frame.kind === "rest" ? `: ${frame.end - frame.start} bytes` : ":\n\n");
+    if (frame.kind !== "event")
+      return chunk(frame.atMs, frame.kind === "rest" ? `: ${frame.end - frame.start} bytes` : ":\n\n");
     // The reader's own rules: several lines of data are one text.
     const lines = textOf(received.bytesOf(frame)).split(/\r\n|\r|\n/);
-    const data = lines.filter((line) => /^data(?::|$)/.test(line)).map((line) => line.replace(/^data:? ?/, "")).join("\n");
+    const data = lines
+      .filter((line) => /^data(?::|$)/.test(line))
+      .map((line) => line.replace(/^data:? ?/, ""))
+      .join("\n");
     const name = /^[\w.-]{1,64}$/.test(frame.event) ? `event: ${frame.event}\n` : "";
-    const masked = mask.data(data).split("\n").map((line) => `data: ${line}\n`).join("");
+    const masked = mask
+      .data(data)
+      .split("\n")
+      .map((line) => `data: ${line}\n`)
+      .join("");
     return chunk(frame.atMs, `${name}${masked}\n`);
   });
 }
 
-const maskedFailure = (failure: Failure): Failure => ({ ...failure, message: maskText(failure.message), param: maskText(failure.param) });
+const maskedFailure = (failure: Failure): Failure => ({
+  ...failure,
+  message: maskText(failure.message),
+  param: maskText(failure.param),
+});
 
 const maskedOutcome = (outcome: Outcome): Outcome =>
   outcome.kind === "failed" ? { kind: "failed", failure: maskedFailure(outcome.failure) } : outcome;
@@ -124,7 +155,11 @@ function maskedItem(item: Item): Item {
       return { ...item, text: maskText(item.text), summary: maskText(item.summary) };
     case "toolCall": {
       const masked = maskPayload(item.arguments);
-      return { ...item, arguments: masked, result: item.result && { ...item.result, text: maskPayload(item.result.text) } };
+      return {
+        ...item,
+        arguments: masked,
+        result: item.result && { ...item.result, text: maskPayload(item.result.text) },
+      };
     }
     case "memory":
       return { ...item, message: maskText(item.message), raw: maskPayload(item.raw) };
@@ -133,9 +168,16 @@ function maskedItem(item: Item): Item {
     case "commandExecution":
       return { ...item, command: maskText(item.command), cwd: maskText(item.cwd), output: maskText(item.output) };
     case "fileChange":
-      return { ...item, changes: item.changes.map(({ path, change, diff }) => ({ path: maskText(path), change, diff: maskText(diff) })) };
+      return {
+        ...item,
+        changes: item.changes.map(({ path, change, diff }) => ({ path: maskText(path), change, diff: maskText(diff) })),
+      };
     case "plan":
-      return { ...item, explanation: maskText(item.explanation), steps: item.steps.map((step) => ({ ...step, step: maskText(step.step) })) };
+      return {
+        ...item,
+        explanation: maskText(item.explanation),
+        steps: item.steps.map((step) => ({ ...step, step: maskText(step.step) })),
+      };
     case "diff":
       return { ...item, diff: maskText(item.diff) };
     case "approval":
@@ -158,7 +200,8 @@ export function readRecord(text: string): { readonly record: RecordedSession } |
   if (value === undefined) return { problem: { kind: "notJson" } };
   const file = fieldsOf(value);
   if (file?.format !== FORMAT) return { problem: { kind: "notARecord" } };
-  if (file.version !== VERSION) return { problem: { kind: "otherVersion", version: String(file.version).slice(0, 20) } };
+  if (file.version !== VERSION)
+    return { problem: { kind: "otherVersion", version: String(file.version).slice(0, 20) } };
   try {
     return { record: sessionIn(new Place(file, "")) };
   } catch (error) {
@@ -252,7 +295,10 @@ function turnIn(turn: Place, thread: string): Turn {
     created: turn.in("created").number(),
     model: turn.in("model").name(),
     state: stateIn(turn.in("state")),
-    items: turn.in("items").list(itemIn, 100_000).filter((item) => item !== null),
+    items: turn
+      .in("items")
+      .list(itemIn, 100_000)
+      .filter((item) => item !== null),
     attempts: turn.in("attempts").list((attempt) => attempt.name(), 10_000),
     usage: null,
   };
@@ -273,7 +319,8 @@ function itemIn(item: Place): Item | null {
     attempt: item.in("attempt").or((attempt) => attempt.name()),
     created: item.in("created").number(),
   };
-  const state = (): "done" | "broken" => (item.in("state").among("open", "done", "broken") === "done" ? "done" : "broken");
+  const state = (): "done" | "broken" =>
+    item.in("state").among("open", "done", "broken") === "done" ? "done" : "broken";
   const choice = (): number => item.in("choice").number();
   switch (kind) {
     case "userMessage":
@@ -312,10 +359,19 @@ function itemIn(item: Place): Item | null {
 }
 
 const FLAGS: readonly ToolFlag[] = [
-  "missingId", "missingName", "duplicateId", "wrongIndex", "doubleEncoded", "oneLump", "unknownTool", "schemaMismatch",
+  "missingId",
+  "missingName",
+  "duplicateId",
+  "wrongIndex",
+  "doubleEncoded",
+  "oneLump",
+  "unknownTool",
+  "schemaMismatch",
 ];
 
-function callIn(item: Place): Pick<ToolCall, "callId" | "name" | "arguments" | "verdict" | "flags" | "memory" | "result" | "tookMs"> {
+function callIn(
+  item: Place,
+): Pick<ToolCall, "callId" | "name" | "arguments" | "verdict" | "flags" | "memory" | "result" | "tookMs"> {
   const name = item.in("name").name();
   const written = item.in("arguments").text();
   return {
@@ -389,10 +445,24 @@ function outcomeIn(outcome: Place): Outcome {
 }
 
 function failureIn(failure: Place): Failure {
-  const kind = failure.in("kind").among(
-    "offline", "unreachable", "noKey", "badKey", "forbidden", "tooLarge", "rateLimited", "overBudget", "refused", "server",
-    "inStream", "broken", "reloaded", "unreadable",
-  );
+  const kind = failure
+    .in("kind")
+    .among(
+      "offline",
+      "unreachable",
+      "noKey",
+      "badKey",
+      "forbidden",
+      "tooLarge",
+      "rateLimited",
+      "overBudget",
+      "refused",
+      "server",
+      "inStream",
+      "broken",
+      "reloaded",
+      "unreadable",
+    );
   const count = (place: Place): number | null => place.or((number) => number.number());
   const base = {
     at: failure.in("at").number(),
@@ -403,9 +473,11 @@ function failureIn(failure: Place): Failure {
     message: failure.in("message").text(8_000),
     param: failure.in("param").name(),
   };
-  if (kind === "tooLarge") return { ...base, kind, bytes: failure.in("bytes").number(), limit: count(failure.in("limit")) };
+  if (kind === "tooLarge")
+    return { ...base, kind, bytes: failure.in("bytes").number(), limit: count(failure.in("limit")) };
   // The time at which it might have been tried again is long past.
-  if (kind === "rateLimited" || kind === "server") return { ...base, kind, retryAfter: count(failure.in("retryAfter")), until: null };
+  if (kind === "rateLimited" || kind === "server")
+    return { ...base, kind, retryAfter: count(failure.in("retryAfter")), until: null };
   if (kind !== "overBudget") return { ...base, kind };
   const budget = failure.in("budget");
   return {

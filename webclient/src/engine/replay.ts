@@ -4,7 +4,7 @@
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals-core";
 import type { Item, Thread, ToolCall, Turn } from "../model";
 import type { Replay } from "./api";
-import { AttemptStore, echoesOf, headerIn, NO_TIMINGS } from "./attempts";
+import { AttemptStore, freshAttempt, headerIn } from "./attempts";
 import { fromBase64 } from "./journal";
 import { fieldsOf, parsed } from "./json";
 import { Painter, type Painting } from "./painter";
@@ -166,7 +166,13 @@ export class RecordReplay implements Replay {
     return holder;
   }
 
-  #play(recorded: RecordedAttempt, turn: Turn, holder: { store: TurnStore | null }, startMs: number, isLast: boolean): void {
+  #play(
+    recorded: RecordedAttempt,
+    turn: Turn,
+    holder: { store: TurnStore | null },
+    startMs: number,
+    isLast: boolean,
+  ): void {
     let run: Run | null = null;
     this.#step(startMs, () => {
       this.#giveResults(turn, holder.store!, recorded);
@@ -175,7 +181,9 @@ export class RecordReplay implements Replay {
       if (response) run.head(response.status, response.statusText, response.headers, 0);
     });
     for (const chunk of recorded.chunks) {
-      this.#step(startMs + Math.min(chunk.at_ms, recorded.endMs), () => run!.bytes(fromBase64(chunk.data)!, chunk.at_ms));
+      this.#step(startMs + Math.min(chunk.at_ms, recorded.endMs), () =>
+        run!.bytes(fromBase64(chunk.data)!, chunk.at_ms),
+      );
     }
     this.#step(startMs + recorded.endMs, () => {
       end(run!, recorded);
@@ -192,14 +200,8 @@ export class RecordReplay implements Replay {
     const { id, protocol, retries, continues, request } = recorded;
     const { clock } = this.#surroundings;
     const ids = request.headers.filter(([name]) => recorded.ids.includes(name));
-    const attempt = new AttemptStore(
-      {
-        id, thread: this.#record.thread.id, turn: turn.id, protocol, retries, continues, request,
-        response: null, echo: echoesOf(ids, null), framing: null, timings: NO_TIMINGS, outcome: { kind: "running" }, usage: null,
-        responseId: "", model: "", finish: null, bytes: 0,
-      },
-      null,
-    );
+    const beginning = { id, thread: this.#record.thread.id, turn: turn.id, protocol, retries, continues, request };
+    const attempt = new AttemptStore(freshAttempt(beginning, ids), null);
     const earlier = turn.attempts.value.at(-1);
     turn.addAttempt(attempt);
     const body = fieldsOf(parsed(request.body));
@@ -240,7 +242,8 @@ export class RecordReplay implements Replay {
         if (!result || call.result) return;
         store.list.patch<ToolCall>(store.list.values.indexOf(call), { result });
         for (const item of turn.items) {
-          if (item.kind === "memory" && item.attempt === null && item.source === written[index]!.id) store.list.add({ ...item, source: call.id });
+          if (item.kind === "memory" && item.attempt === null && item.source === written[index]!.id)
+            store.list.add({ ...item, source: call.id });
         }
       });
     }

@@ -38,7 +38,10 @@ interface Step {
 }
 
 /** The user's words of a turn and what the model did then; null for a turn that came to nothing, which is left out. */
-function spoken(turn: Pick<Turn, "items" | "state">, isLast: boolean): { prompt: string; steps: readonly Step[] } | null {
+function spoken(
+  turn: Pick<Turn, "items" | "state">,
+  isLast: boolean,
+): { prompt: string; steps: readonly Step[] } | null {
   const prompt = turn.items.find((item) => item.kind === "userMessage")?.text ?? "";
   const steps = stepsOf(turn.items);
   return steps.length === 0 && !isLast && turn.state.kind === "failed" ? null : { prompt, steps };
@@ -52,7 +55,11 @@ function stepsOf(items: readonly Item[]): Step[] {
     const isCall = item.kind === "toolCall" && item.choice === 0 && item.result !== null;
     if (!isText && !isCall) continue;
     let step = steps.at(-1);
-    if (!step || (step.attempt !== item.attempt && !(isText && step.calls.length === 0)) || (isText && step.calls.length > 0)) {
+    if (
+      !step ||
+      (step.attempt !== item.attempt && !(isText && step.calls.length === 0)) ||
+      (isText && step.calls.length > 0)
+    ) {
       step = { text: "", calls: [], attempt: item.attempt };
       steps.push(step);
     }
@@ -83,7 +90,11 @@ function chatBody({ model, settings, turns, continues }: Asked): Fields {
     stream: settings.stream,
     ...(settings.stream && settings.includeUsage ? { stream_options: { include_usage: true } } : {}),
     ...(tools.length > 0
-      ? { tools: tools as unknown as Json, tool_choice: settings.toolChoice, parallel_tool_calls: settings.parallelToolCalls }
+      ? {
+          tools: tools as unknown as Json,
+          tool_choice: settings.toolChoice,
+          parallel_tool_calls: settings.parallelToolCalls,
+        }
       : {}),
     ...chatSampling(settings.sampling),
     ...(continues ? { continue_final_message: true, add_generation_prompt: false } : {}),
@@ -103,7 +114,9 @@ function chatMessages(step: Step): Json[] {
 
 /** Only what is set is sent. */
 const given = (fields: Readonly<Record<string, Json | undefined>>): Fields =>
-  Object.fromEntries(Object.entries(fields).filter((field): field is [string, Json] => field[1] !== null && field[1] !== undefined));
+  Object.fromEntries(
+    Object.entries(fields).filter((field): field is [string, Json] => field[1] !== null && field[1] !== undefined),
+  );
 
 function chatSampling(sampling: Sampling): Fields {
   return given({
@@ -156,10 +169,26 @@ function responsesBody({ model, settings, turns, continues }: Asked): Fields {
 
 function responsesItems(step: Step): Fields[] {
   const said: Fields[] = step.text
-    ? [{ type: "message", role: "assistant", status: "completed", content: [{ type: "output_text", text: step.text, annotations: [] }] }]
+    ? [
+        {
+          type: "message",
+          role: "assistant",
+          status: "completed",
+          content: [{ type: "output_text", text: step.text, annotations: [] }],
+        },
+      ]
     : [];
-  const calls = step.calls.map((call) => ({ type: "function_call", call_id: idOf(call), name: call.name, arguments: call.arguments || "{}" }));
-  const results = step.calls.map((call) => ({ type: "function_call_output", call_id: idOf(call), output: call.result.text }));
+  const calls = step.calls.map((call) => ({
+    type: "function_call",
+    call_id: idOf(call),
+    name: call.name,
+    arguments: call.arguments || "{}",
+  }));
+  const results = step.calls.map((call) => ({
+    type: "function_call_output",
+    call_id: idOf(call),
+    output: call.result.text,
+  }));
   return [...said, ...calls, ...results];
 }
 

@@ -9,7 +9,13 @@ type Event = { type: string } & Record<string, unknown>;
 function answering(): Answer {
   let count = 0;
   return new Answer(new ItemList(), {
-    attempt: "a", streamed: true, offered: [], memoryTools: [], continues: null, now: () => 0, newId: () => `i${(count += 1)}`,
+    attempt: "a",
+    streamed: true,
+    offered: [],
+    memoryTools: [],
+    continues: null,
+    now: () => 0,
+    newId: () => `i${(count += 1)}`,
   });
 }
 
@@ -23,11 +29,36 @@ function read(...events: Event[]): Answer {
 
 const completed = (output: unknown[] = [], more: object = {}): Event => ({
   type: "response.completed",
-  response: { id: "resp_1", model: "m", status: "completed", output, usage: { input_tokens: 5, output_tokens: 3, output_tokens_details: { reasoning_tokens: 1 } }, ...more },
+  response: {
+    id: "resp_1",
+    model: "m",
+    status: "completed",
+    output,
+    usage: { input_tokens: 5, output_tokens: 3, output_tokens_details: { reasoning_tokens: 1 } },
+    ...more,
+  },
 });
-const reasoning = { id: "rs_1", type: "reasoning", summary: [], content: [{ type: "reasoning_text", text: "Let me think." }] };
-const message = { id: "msg_1", type: "message", role: "assistant", status: "completed", content: [{ type: "output_text", text: "Hello there" }] };
-const call = { id: "fc_1", type: "function_call", call_id: "call_1", name: "look", arguments: '{"at": 1}', status: "completed" };
+const reasoning = {
+  id: "rs_1",
+  type: "reasoning",
+  summary: [],
+  content: [{ type: "reasoning_text", text: "Let me think." }],
+};
+const message = {
+  id: "msg_1",
+  type: "message",
+  role: "assistant",
+  status: "completed",
+  content: [{ type: "output_text", text: "Hello there" }],
+};
+const call = {
+  id: "fc_1",
+  type: "function_call",
+  call_id: "call_1",
+  name: "look",
+  arguments: '{"at": 1}',
+  status: "completed",
+};
 
 describe("ResponsesReader", () => {
   it("reads reasoning, text and calls as vLLM streams them", () => {
@@ -36,7 +67,13 @@ describe("ResponsesReader", () => {
       { type: "response.output_item.added", item: { ...reasoning, content: null }, output_index: 0 },
       { type: "response.reasoning_text.delta", item_id: "rs_1", output_index: 0, content_index: 0, delta: "Let me " },
       { type: "response.reasoning_text.delta", item_id: "rs_1", output_index: 0, content_index: 0, delta: "think." },
-      { type: "response.reasoning_text.done", item_id: "rs_1", output_index: 0, content_index: 0, text: "Let me think." },
+      {
+        type: "response.reasoning_text.done",
+        item_id: "rs_1",
+        output_index: 0,
+        content_index: 0,
+        text: "Let me think.",
+      },
       { type: "response.output_item.done", item: reasoning, output_index: 0 },
       { type: "response.output_item.added", item: { ...message, content: [] }, output_index: 1 },
       { type: "response.content_part.added", item_id: "msg_1", part: {} },
@@ -54,25 +91,46 @@ describe("ResponsesReader", () => {
     expect(answer.list.values).toMatchObject([
       { kind: "reasoning", text: "Let me think.", state: "done" },
       { kind: "agentMessage", text: "Hello there", state: "done" },
-      { kind: "toolCall", callId: "call_1", name: "look", arguments: '{"at": 1}', state: "done", verdict: { kind: "complete" } },
+      {
+        kind: "toolCall",
+        callId: "call_1",
+        name: "look",
+        arguments: '{"at": 1}',
+        state: "done",
+        verdict: { kind: "complete" },
+      },
     ]);
     expect(answer).toMatchObject({ complete: true, finish: "tool_calls", responseId: "resp_1", model: "m" });
     expect(answer.usage).toEqual({ prompt: 5, completion: 3, total: 8, cached: null, reasoning: 1 });
   });
 
   it("gives the same items for an answer that is no stream, or is told only at its end", () => {
-    const bare = (answer: Answer): unknown => answer.list.values.map(({ kind, ...item }) => [kind, "text" in item ? item.text : "arguments" in item ? item.arguments : ""]);
+    const bare = (answer: Answer): unknown =>
+      answer.list.values.map(({ kind, ...item }) => [
+        kind,
+        "text" in item ? item.text : "arguments" in item ? item.arguments : "",
+      ]);
     const whole = answering();
     new ResponsesReader(whole).whole({ id: "resp_1", status: "completed", output: [reasoning, message, call] });
-    expect(bare(whole)).toEqual([["reasoning", "Let me think."], ["agentMessage", "Hello there"], ["toolCall", '{"at": 1}']]);
+    expect(bare(whole)).toEqual([
+      ["reasoning", "Let me think."],
+      ["agentMessage", "Hello there"],
+      ["toolCall", '{"at": 1}'],
+    ]);
     expect(bare(read(completed([reasoning, message, call])))).toEqual(bare(whole));
-    expect(bare(read({ type: "response.output_item.done", item: message }, completed([message])))).toEqual([["agentMessage", "Hello there"]]);
+    expect(bare(read({ type: "response.output_item.done", item: message }, completed([message])))).toEqual([
+      ["agentMessage", "Hello there"],
+    ]);
   });
 
   it("adds what the last word has beyond the pieces, and never takes back what was shown", () => {
     const started: Event = { type: "response.output_text.delta", item_id: "m", delta: "Hel" };
-    expect(read(started, { type: "response.output_text.done", item_id: "m", text: "Hello" }).list.values).toMatchObject([{ text: "Hello" }]);
-    expect(read(started, { type: "response.output_text.done", item_id: "m", text: "Other" }).list.values).toMatchObject([{ text: "Hel" }]);
+    expect(read(started, { type: "response.output_text.done", item_id: "m", text: "Hello" }).list.values).toMatchObject(
+      [{ text: "Hello" }],
+    );
+    expect(read(started, { type: "response.output_text.done", item_id: "m", text: "Other" }).list.values).toMatchObject(
+      [{ text: "Hel" }],
+    );
   });
 
   it("reads a summary of reasoning and a refusal", () => {
@@ -81,12 +139,20 @@ describe("ResponsesReader", () => {
       { type: "response.refusal.delta", item_id: "m", delta: "No" },
       completed(),
     );
-    expect(answer.list.values).toMatchObject([{ kind: "reasoning", summary: "In short", text: "" }, { kind: "agentMessage", refusal: "No" }]);
+    expect(answer.list.values).toMatchObject([
+      { kind: "reasoning", summary: "In short", text: "" },
+      { kind: "agentMessage", refusal: "No" },
+    ]);
   });
 
   it("calls a length stop by its name, and a failure an error", () => {
-    expect(read(completed([], { status: "incomplete", incomplete_details: { reason: "max_output_tokens" } })).finish).toBe("length");
-    const failed = read({ type: "response.failed", response: { status: "failed", error: { code: "server_error", message: "It died" } } });
+    expect(
+      read(completed([], { status: "incomplete", incomplete_details: { reason: "max_output_tokens" } })).finish,
+    ).toBe("length");
+    const failed = read({
+      type: "response.failed",
+      response: { status: "failed", error: { code: "server_error", message: "It died" } },
+    });
     expect(failed.error).toMatchObject({ code: "server_error", message: "It died" });
     expect(read({ type: "error", message: "Odd", code: "x" }).error).toMatchObject({ message: "Odd", code: "x" });
     expect(read({ type: "response.output_text.delta", item_id: "m", delta: "cut" }).complete).toBe(false);
@@ -98,18 +164,39 @@ describe("ResponsesReader", () => {
       { type: "response.output_item.done", item: { type: "web_search_call", id: "w" } },
       completed(),
     );
-    expect(answer.list.values.map((item) => (item.kind === "raw" ? item.name : ""))).toEqual(["response.web_search_call.searching", "web_search_call"]);
+    expect(answer.list.values.map((item) => (item.kind === "raw" ? item.name : ""))).toEqual([
+      "response.web_search_call.searching",
+      "web_search_call",
+    ]);
   });
 
   it("takes any JSON as an event without throwing", () => {
-    const type = fc.constantFrom("response.output_text.delta", "response.output_item.done", "response.completed", "response.function_call_arguments.done", "error", "x");
+    const type = fc.constantFrom(
+      "response.output_text.delta",
+      "response.output_item.done",
+      "response.completed",
+      "response.function_call_arguments.done",
+      "error",
+      "x",
+    );
     fc.assert(
-      fc.property(fc.array(fc.tuple(type, fc.dictionary(fc.constantFrom("item", "delta", "text", "item_id", "response", "arguments", "output_index"), fc.jsonValue()))), (events) => {
-        const answer = answering();
-        const reader = new ResponsesReader(answer);
-        for (const [name, fields] of events) reader.event({ name, data: JSON.stringify({ type: name, ...fields }) });
-        answer.end("broken");
-      }),
+      fc.property(
+        fc.array(
+          fc.tuple(
+            type,
+            fc.dictionary(
+              fc.constantFrom("item", "delta", "text", "item_id", "response", "arguments", "output_index"),
+              fc.jsonValue(),
+            ),
+          ),
+        ),
+        (events) => {
+          const answer = answering();
+          const reader = new ResponsesReader(answer);
+          for (const [name, fields] of events) reader.event({ name, data: JSON.stringify({ type: name, ...fields }) });
+          answer.end("broken");
+        },
+      ),
       { numRuns: 500 },
     );
   });

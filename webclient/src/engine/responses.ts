@@ -9,9 +9,15 @@ import { memoryWord } from "./memory";
 
 /** Events that only say where others belong. */
 const SILENT = new Set([
-  "response.created", "response.in_progress", "response.queued", "response.content_part.added",
-  "response.content_part.done", "response.reasoning_part.added", "response.reasoning_part.done",
-  "response.reasoning_summary_part.added", "response.reasoning_summary_part.done",
+  "response.created",
+  "response.in_progress",
+  "response.queued",
+  "response.content_part.added",
+  "response.content_part.done",
+  "response.reasoning_part.added",
+  "response.reasoning_part.done",
+  "response.reasoning_summary_part.added",
+  "response.reasoning_summary_part.done",
 ]);
 
 export class ResponsesReader implements ProtocolReader {
@@ -74,7 +80,10 @@ export class ResponsesReader implements ProtocolReader {
         answer.reasoning(key, missing(answer.textUnder(key, "summary"), textIn(fields.text)), 0, "summary");
         return true;
       case "response.function_call_arguments.done":
-        answer.call(key, { name: answer.hasCall(key) ? "" : textIn(fields.name), piece: missing(answer.argumentsOf(key) ?? "", textIn(fields.arguments)) });
+        answer.call(key, {
+          name: answer.hasCall(key) ? "" : textIn(fields.name),
+          piece: missing(answer.argumentsOf(key) ?? "", textIn(fields.arguments)),
+        });
         answer.endCall(key);
         return true;
       default:
@@ -139,7 +148,12 @@ export class ResponsesReader implements ProtocolReader {
         break;
       case "reasoning":
         answer.reasoning(key, missing(answer.textUnder(key, "reasoning"), partsOf(item.content, "reasoning_text")));
-        answer.reasoning(key, missing(answer.textUnder(key, "summary"), partsOf(item.summary, "summary_text")), 0, "summary");
+        answer.reasoning(
+          key,
+          missing(answer.textUnder(key, "summary"), partsOf(item.summary, "summary_text")),
+          0,
+          "summary",
+        );
         break;
       case "function_call": {
         const known = answer.argumentsOf(key);
@@ -163,7 +177,8 @@ export class ResponsesReader implements ProtocolReader {
     const answer = this.#answer;
     this.#identify(response);
     // A server that streams nothing of an answer says it here; so does an answer that is no stream.
-    if (answer.deltas === 0) listIn(response.output).forEach((item, index) => this.#wholeItem(fieldsOf(item), `${index}`));
+    if (answer.deltas === 0)
+      listIn(response.output).forEach((item, index) => this.#wholeItem(fieldsOf(item), `${index}`));
     answer.usage = responsesUsage(response.usage) ?? answer.usage;
     const error = fieldsOf(response.error);
     if (response.status === "failed" || error) answer.error = wordsOf({ error: error ?? {} });

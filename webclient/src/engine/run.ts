@@ -111,7 +111,9 @@ export class Run implements Sink {
     if (!online()) return { ...base, kind: "offline" };
     const bytes = this.#sentBytes();
     // A body too large may be refused by a closed connection.
-    return bodyLimit !== null && bytes > bodyLimit ? { ...base, kind: "tooLarge", bytes, limit: bodyLimit } : { ...base, kind: "unreachable" };
+    return bodyLimit !== null && bytes > bodyLimit
+      ? { ...base, kind: "tooLarge", bytes, limit: bodyLimit }
+      : { ...base, kind: "unreachable" };
   }
 
   #sentBytes(): number {
@@ -145,7 +147,10 @@ export class Run implements Sink {
     const { attempt, now } = this.#context;
     if (this.#answer.error) return { kind: "failed", failure: this.#inStream() };
     if (this.#answer.complete) return { kind: "whole" };
-    return { kind: "failed", failure: { ...baseOf(now(), attempt.id, attempt.now.response?.status ?? null), kind: "broken" } };
+    return {
+      kind: "failed",
+      failure: { ...baseOf(now(), attempt.id, attempt.now.response?.status ?? null), kind: "broken" },
+    };
   }
 
   #inStream(): Failure {
@@ -230,7 +235,8 @@ export class Run implements Sink {
 
 function sum(before: Usage | null, now: Usage | null): Usage | null {
   if (!before || !now) return now ?? before;
-  const both = (a: number | null, b: number | null): number | null => (a === null && b === null ? null : (a ?? 0) + (b ?? 0));
+  const both = (a: number | null, b: number | null): number | null =>
+    a === null && b === null ? null : (a ?? 0) + (b ?? 0);
   return {
     prompt: before.prompt + now.prompt,
     completion: before.completion + now.completion,
@@ -239,4 +245,3 @@ function sum(before: Usage | null, now: Usage | null): Usage | null {
     reasoning: both(before.reasoning, now.reasoning),
   };
 }
-

@@ -2,7 +2,7 @@
 // still being answered. The rest is on the shelf.
 
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals-core";
-import type { EngineKind, Thread, Turn } from "../model";
+import type { EngineKind, Item, Thread, Turn } from "../model";
 import type { SearchHit, Sessions } from "./api";
 import { leaveBehind, takeUp } from "./journal";
 import { read, write } from "./settings";
@@ -138,10 +138,14 @@ export class KeptSessions implements Sessions {
     await this.#writing;
     await this.#shelf.eachTurn((turn) => {
       const found = titles.has(turn.thread) ? foundIn(turn, wanted) : null;
-      if (found) hits.push({ thread: turn.thread, title: titles.get(turn.thread)!, turn: turn.id, ...found, at: turn.created });
+      if (found)
+        hits.push({ thread: turn.thread, title: titles.get(turn.thread)!, turn: turn.id, ...found, at: turn.created });
       return true;
     });
-    return hits.sort((a, b) => b.at - a.at).slice(0, MOST_HITS).map(({ at: _, ...hit }) => hit);
+    return hits
+      .sort((a, b) => b.at - a.at)
+      .slice(0, MOST_HITS)
+      .map(({ at: _, ...hit }) => hit);
   }
 
   /** One of them, in memory; null if there is none. */
@@ -273,20 +277,15 @@ function excerpt(text: string, wanted: string): Excerpt | null {
 
 /** The first place in a turn where it stands. Payloads of tools are searched too: nothing leaves the page by that. */
 function foundIn(turn: Turn, wanted: string): Excerpt | null {
-  for (const item of turn.items) {
-    const texts =
-      item.kind === "toolCall"
-        ? [item.name, item.arguments, item.result?.text ?? ""]
-        : "text" in item
-          ? [item.text]
-          : item.kind === "memory"
-            ? [item.message]
-            : [];
-    for (const text of texts) {
-      const found = excerpt(text, wanted);
-      if (found) return found;
-    }
+  for (const text of turn.items.flatMap(textsOf)) {
+    const found = excerpt(text, wanted);
+    if (found) return found;
   }
   return null;
 }
 
+function textsOf(item: Item): string[] {
+  if (item.kind === "toolCall") return [item.name, item.arguments, item.result?.text ?? ""];
+  if (item.kind === "memory") return [item.message];
+  return "text" in item ? [item.text] : [];
+}

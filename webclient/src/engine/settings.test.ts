@@ -35,10 +35,22 @@ describe("problemsOf", () => {
   it.each([
     [{ baseUrl: "nowhere" }, { field: "baseUrl", problem: "notAnAddress" }],
     [{ requestIdHeader: "X Request" }, { field: "requestIdHeader", problem: "notAHeaderName" }],
-    [{ sampling: { ...defaultSettings.sampling, temperature: 2.1 } }, { field: "sampling.temperature", problem: "outOfRange", least: 0, most: 2 }],
-    [{ sampling: { ...defaultSettings.sampling, temperature: Number.NaN } }, { field: "sampling.temperature", problem: "outOfRange", least: 0, most: 2 }],
-    [{ sampling: { ...defaultSettings.sampling, maxTokens: 1.5 } }, { field: "sampling.maxTokens", problem: "notAWholeNumber" }],
-    [{ sampling: { ...defaultSettings.sampling, stop: Array<string>(17).fill("x") } }, { field: "sampling.stop", problem: "outOfRange", least: 0, most: 16 }],
+    [
+      { sampling: { ...defaultSettings.sampling, temperature: 2.1 } },
+      { field: "sampling.temperature", problem: "outOfRange", least: 0, most: 2 },
+    ],
+    [
+      { sampling: { ...defaultSettings.sampling, temperature: Number.NaN } },
+      { field: "sampling.temperature", problem: "outOfRange", least: 0, most: 2 },
+    ],
+    [
+      { sampling: { ...defaultSettings.sampling, maxTokens: 1.5 } },
+      { field: "sampling.maxTokens", problem: "notAWholeNumber" },
+    ],
+    [
+      { sampling: { ...defaultSettings.sampling, stop: Array<string>(17).fill("x") } },
+      { field: "sampling.stop", problem: "outOfRange", least: 0, most: 16 },
+    ],
     [{ toolDefinitions: "{" }, { field: "toolDefinitions", problem: "badTools", tools: { kind: "notJson", at: 1 } }],
   ] as const)("names what is wrong: %j", (fields, problem) => {
     expect(problems(fields as unknown as Partial<Settings>)).toEqual([problem]);
@@ -49,25 +61,52 @@ describe("KeptSettings", () => {
   it("keeps what is set, and asks with what is sound of it", () => {
     const storage = new MemoryStorage();
     const settings = new KeptSettings(storage, page);
-    settings.change({ baseUrl: "nowhere", systemPrompt: "Be brief", sampling: { ...defaultSettings.sampling, temperature: 9, topP: 0.5 } });
+    settings.change({
+      baseUrl: "nowhere",
+      systemPrompt: "Be brief",
+      sampling: { ...defaultSettings.sampling, temperature: 9, topP: 0.5 },
+    });
     const again = new KeptSettings(storage, page);
-    expect(again.value.value).toMatchObject({ baseUrl: "nowhere", systemPrompt: "Be brief", sampling: { temperature: 9, topP: 0.5 } });
-    expect(again.inForce.value).toMatchObject({ baseUrl: "", systemPrompt: "Be brief", sampling: { temperature: null, topP: 0.5 } });
+    expect(again.value.value).toMatchObject({
+      baseUrl: "nowhere",
+      systemPrompt: "Be brief",
+      sampling: { temperature: 9, topP: 0.5 },
+    });
+    expect(again.inForce.value).toMatchObject({
+      baseUrl: "",
+      systemPrompt: "Be brief",
+      sampling: { temperature: null, topP: 0.5 },
+    });
     again.reset();
     expect(new KeptSettings(storage, page).value.value).toEqual(defaultSettings);
   });
 
   it("makes settings of whatever was kept", () => {
     fc.assert(
-      fc.property(fc.jsonValue(), fc.dictionary(fc.constantFrom(...Object.keys(defaultSettings)), fc.jsonValue()), (any, fields) => {
-        for (const kept of [any, fields]) expect(Object.keys(settingsFrom(kept)).sort()).toEqual(Object.keys(defaultSettings).sort());
-        problemsOf(settingsFrom(fields), page);
-      }),
+      fc.property(
+        fc.jsonValue(),
+        fc.dictionary(fc.constantFrom(...Object.keys(defaultSettings)), fc.jsonValue()),
+        (any, fields) => {
+          for (const kept of [any, fields])
+            expect(Object.keys(settingsFrom(kept)).sort()).toEqual(Object.keys(defaultSettings).sort());
+          problemsOf(settingsFrom(fields), page);
+        },
+      ),
     );
   });
 
   it("works without storage, and with one that fails", () => {
-    const broken = { getItem: () => { throw new Error("no"); }, setItem: () => { throw new Error("no"); }, removeItem: () => { throw new Error("no"); } };
+    const broken = {
+      getItem: () => {
+        throw new Error("no");
+      },
+      setItem: () => {
+        throw new Error("no");
+      },
+      removeItem: () => {
+        throw new Error("no");
+      },
+    };
     for (const storage of [null, broken]) {
       const settings = new KeptSettings(storage, page);
       settings.change({ theme: "dark" });

@@ -86,6 +86,7 @@ export function gatewayAddress(text: string, page: string): string | null {
   return address.origin + address.pathname.replace(/\/+$/, "").replace(/\/v1$/, "");
 }
 
+/** What is wrong with settings. @param page the address of the page. */
 export function problemsOf(settings: Settings, page: string): SettingsProblem[] {
   const problems: SettingsProblem[] = [];
   if (gatewayAddress(settings.baseUrl, page) === null) problems.push({ field: "baseUrl", problem: "notAnAddress" });
@@ -95,16 +96,19 @@ export function problemsOf(settings: Settings, page: string): SettingsProblem[] 
   const { problem } = checkTools(settings.toolDefinitions);
   if (problem) problems.push({ field: "toolDefinitions", problem: "badTools", tools: problem });
   for (const [name, range] of Object.entries(samplingRanges) as [keyof typeof samplingRanges, Range][]) {
-    const value = settings.sampling[name];
-    if (value === null) continue;
-    const { least, most } = range;
-    if (!(value >= least && value <= most)) problems.push({ field: `sampling.${name}`, problem: "outOfRange", least, most });
-    else if (range.whole && !Number.isInteger(value)) problems.push({ field: `sampling.${name}`, problem: "notAWholeNumber" });
+    const problem = numberProblem(settings.sampling[name], range);
+    if (problem) problems.push({ field: `sampling.${name}`, ...problem });
   }
   if (settings.sampling.stop.length > MOST_STOPS) {
     problems.push({ field: "sampling.stop", problem: "outOfRange", least: 0, most: MOST_STOPS });
   }
   return problems;
+}
+
+function numberProblem(value: number | null, { least, most, whole }: Range): Omit<SettingsProblem, "field"> | null {
+  if (value === null) return null;
+  if (!(value >= least && value <= most)) return { problem: "outOfRange", least, most };
+  return whole && !Number.isInteger(value) ? { problem: "notAWholeNumber" } : null;
 }
 
 /** The settings without what is wrong in them: those that requests are made with. */
@@ -130,7 +134,8 @@ export function settingsFrom(kept: unknown): Settings {
   const fields = fieldsOf(kept) ?? {};
   const found: Record<string, unknown> = { ...defaultSettings };
   for (const [name, usual] of Object.entries(defaultSettings)) {
-    if (name !== "sampling" && name !== "memoryTools" && typeof fields[name] === typeof usual) found[name] = fields[name];
+    if (name !== "sampling" && name !== "memoryTools" && typeof fields[name] === typeof usual)
+      found[name] = fields[name];
   }
   const among = (name: keyof Settings, words: readonly string[]): void => {
     if (!words.includes(found[name] as string)) found[name] = defaultSettings[name];

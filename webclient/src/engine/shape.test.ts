@@ -10,7 +10,10 @@ describe("keyedHash", () => {
     // key 00 01 .. 07; inputs "", 00, 00 01, 00 01 02
     const key = [0x03020100, 0x07060504] as const;
     const hash = (length: number): string => {
-      const word = keyedHash(key, Uint8Array.from({ length }, (_, index) => index));
+      const word = keyedHash(
+        key,
+        Uint8Array.from({ length }, (_, index) => index),
+      );
       return [0, 8, 16, 24].map((bits) => ((word >>> bits) & 255).toString(16).padStart(2, "0")).join("");
     };
     expect([0, 1, 2, 3].map(hash)).toEqual(["a9359f5b", "27475ab8", "fa62a603", "8afee704"]);

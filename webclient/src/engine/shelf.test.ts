@@ -33,7 +33,11 @@ describe.each(kinds)("%s", (_, open) => {
     expect(await shelf.request("a1")).toBe("body");
     expect(await shelf.request("none")).toBe("");
     const chunks = [...chunksOf(await shelf.chunks("a1"))];
-    expect(chunks.map(({ bytes, atMs }) => [[...bytes], atMs])).toEqual([[[1, 2], 5], [[3], 6], [[4], 9]]);
+    expect(chunks.map(({ bytes, atMs }) => [[...bytes], atMs])).toEqual([
+      [[1, 2], 5],
+      [[3], 6],
+      [[4], 9],
+    ]);
     await shelf.remove("t1");
     expect(await shelf.threads()).toEqual([{ id: "t2" }]);
     expect(await shelf.thread("t1")).toEqual({ turns: [], attempts: [] });
@@ -57,7 +61,11 @@ describe.each(kinds)("%s", (_, open) => {
 
 describe("openShelf", () => {
   it("falls back to memory where there is no database, or one that fails", async () => {
-    const failing = { open: () => { throw new Error("no"); } } as unknown as IDBFactory;
+    const failing = {
+      open: () => {
+        throw new Error("no");
+      },
+    } as unknown as IDBFactory;
     expect((await openShelf(null)).durable).toBe(false);
     expect((await openShelf(failing as unknown as globalThis.IDBFactory)).durable).toBe(false);
     expect((await openShelf(new IDBFactory())).durable).toBe(true);
@@ -68,7 +76,12 @@ describe("the journal", () => {
   it("hands what was left behind to the next page, once, byte for byte", () => {
     const storage = new MemoryStorage();
     const bytes = Uint8Array.from({ length: 20_000 }, (_, index) => index % 256);
-    leaveBehind(storage, [{ threads: [row<Thread>({ id: "t" })], chunks: [{ attempt: "a", thread: "t", place: 3, bytes, marks: [1, bytes.length] }] }]);
+    leaveBehind(storage, [
+      {
+        threads: [row<Thread>({ id: "t" })],
+        chunks: [{ attempt: "a", thread: "t", place: 3, bytes, marks: [1, bytes.length] }],
+      },
+    ]);
     const [writing] = takeUp(storage);
     expect(writing!.threads).toEqual([{ id: "t" }]);
     expect(writing!.chunks![0]!.bytes).toEqual(bytes);

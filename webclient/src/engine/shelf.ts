@@ -56,7 +56,8 @@ export class MemoryShelf implements Shelf {
   }
 
   async thread(id: string): Promise<{ turns: Turn[]; attempts: Attempt[] }> {
-    const mine = <T extends { thread: string }>(rows: Map<string, T>): T[] => [...rows.values()].filter((row) => row.thread === id);
+    const mine = <T extends { thread: string }>(rows: Map<string, T>): T[] =>
+      [...rows.values()].filter((row) => row.thread === id);
     return { turns: mine(this.#turns), attempts: mine(this.#attempts) };
   }
 

@@ -91,7 +91,9 @@ export class Exchange {
   head(status = 200, headers: Record<string, string> = {}): this {
     const body = new ReadableStream<Uint8Array>({ start: (controller) => void (this.#stream = controller) });
     const echoed = Object.fromEntries(
-      ["x-request-id", "x-conveyance-session-id"].map((name) => [name, this.headers.get(name) ?? ""]).filter(([, value]) => value),
+      ["x-request-id", "x-conveyance-session-id"]
+        .map((name) => [name, this.headers.get(name) ?? ""])
+        .filter(([, value]) => value),
     );
     const all = { "content-type": "text/event-stream; charset=utf-8", ...echoed, ...headers };
     this.#answer(new Response([204, 304].includes(status) ? null : body, { status, headers: all }));
@@ -123,7 +125,9 @@ export class Exchange {
 
   /** A whole answer that is no stream. */
   json_answer(status: number, body: unknown, headers: Record<string, string> = {}): void {
-    this.head(status, { "content-type": "application/json", ...headers }).bytes(typeof body === "string" ? body : JSON.stringify(body)).end();
+    this.head(status, { "content-type": "application/json", ...headers })
+      .bytes(typeof body === "string" ? body : JSON.stringify(body))
+      .end();
   }
 
   /** The connection breaks. */

@@ -10,6 +10,7 @@ import type {
   Header,
   Item,
   Received,
+  SentRequest,
   Settings,
   Thread,
   Turn,
@@ -17,7 +18,7 @@ import type {
   Usage,
 } from "../model";
 import type { ThreadView } from "./api";
-import { AttemptStore, chunksOf, echoesOf, NO_TIMINGS } from "./attempts";
+import { AttemptStore, chunksOf, freshAttempt } from "./attempts";
 import { exchange, type Sink } from "./exchange";
 import { memoryError, memoryWords } from "./memory";
 import type { Painter } from "./painter";
@@ -219,7 +220,8 @@ export class ThreadStore implements ThreadView {
     const turn = this.#turns.value.at(-1);
     if (turn?.id !== id || this.#busy.value) return false;
     const state = turn.state.value;
-    const isPartial = state.kind === "cut" || state.kind === "stopped" || (state.kind === "done" && state.finish === "length");
+    const isPartial =
+      state.kind === "cut" || state.kind === "stopped" || (state.kind === "done" && state.finish === "length");
     return isPartial && partialMessage(turn.list.values) !== null;
   }
 
@@ -268,7 +270,9 @@ export class ThreadStore implements ThreadView {
 
   rename(title: string): void {
     const bare = title.trim().slice(0, LONGEST_TITLE);
-    this.#change(bare ? { title: bare, named: true } : { title: titleOf(this.#turns.value[0]?.prompt ?? ""), named: false });
+    this.#change(
+      bare ? { title: bare, named: true } : { title: titleOf(this.#turns.value[0]?.prompt ?? ""), named: false },
+    );
     this.#keep({ threads: [this.#thread.value] });
   }
 
@@ -292,7 +296,13 @@ export class ThreadStore implements ThreadView {
 
   // ---------------------------------------------------------------------------------------------------- the tree
 
-  #newTurn(prompt: string, parent: string | null, instead: string | null, taken: readonly Item[] = [], attempts: readonly string[] = []): Turn {
+  #newTurn(
+    prompt: string,
+    parent: string | null,
+    instead: string | null,
+    taken: readonly Item[] = [],
+    attempts: readonly string[] = [],
+  ): Turn {
     const { surroundings } = this.#around;
     // Siblings are ordered by it, so that no two may have the same.
     const created = Math.max(this.#now(), ...[...this.#all.values()].map((turn) => turn.created + 1).slice(-1));
@@ -338,14 +348,20 @@ export class ThreadStore implements ThreadView {
     const whole = turn.now.kind === "done" || turn.now.kind === "tools";
     const earlier = whole ? [] : turn.list.values.filter((item) => item.attempt !== null && !chain.has(item.attempt));
     const taken = earlier.map((item) => ({ ...item, id: this.#around.surroundings.uuid() }));
-    const attempts = turn.attempts.value.map(({ id }) => id).filter((id) => earlier.some((item) => item.attempt === id));
+    const attempts = turn.attempts.value
+      .map(({ id }) => id)
+      .filter((id) => earlier.some((item) => item.attempt === id));
     this.#begin(this.#newTurn(turn.prompt, turn.parent, turn.id, taken, attempts), last?.id ?? null);
   }
 
   /** An attempt and those whose answer it goes on with. */
   #chainOf(attempt: AttemptStore | undefined): ReadonlySet<string> {
     const chain = new Set<string>();
-    for (let one = attempt; one && !chain.has(one.id); one = this.#attempts.get(one.now.continues ?? "")) chain.add(one.id);
+    let one = attempt;
+    while (one && !chain.has(one.id)) {
+      chain.add(one.id);
+      one = this.#attempts.get(one.now.continues ?? "");
+    }
     return chain;
   }
 
@@ -397,44 +413,11 @@ export class ThreadStore implements ThreadView {
 
   #run(turn: TurnStore, how: { retries: string | null; continues: string | null }): void {
     this.cancelCountdown();
-    const { surroundings, authorization, gateway, headerNames } = this.#around;
-    const branch = this.#turns.value.slice(0, this.#turns.value.indexOf(turn) + 1);
-    const asked = this.#asked(branch.map((one) => one.snapshot()), how.continues !== null);
-    const body = JSON.stringify(requestBody(asked));
-    const id = surroundings.uuid();
-    const names = headerNames();
-    const ids: Header[] = [
-      [names.requestId, id],
-      [names.sessionId, this.#thread.value.sessionId],
-    ];
-    const plain: Header[] = [["Content-Type", "application/json"], ["Accept", asked.settings.stream ? "text/event-stream" : "application/json"], ...ids];
-    const credential = authorization();
-    const shown: Header[] = credential === null ? plain : [...plain, ["Authorization", "Bearer $HADES_KEY"]];
-    const sent: Header[] = credential === null ? plain : [...plain, ["Authorization", credential]];
-    const url = `${gateway()}${pathOf(asked.protocol)}`;
-    const attempt = new AttemptStore(
-      {
-        id,
-        thread: this.id,
-        turn: turn.id,
-        protocol: asked.protocol,
-        ...how,
-        request: { at: this.#now(), method: "POST", url, headers: shown, body },
-        response: null,
-        echo: echoesOf(ids, null),
-        framing: null,
-        timings: NO_TIMINGS,
-        outcome: { kind: "running" },
-        usage: null,
-        responseId: "",
-        model: "",
-        finish: null,
-        bytes: 0,
-      },
-      null,
-    );
-    this.#attempts.set(id, attempt);
+    const { surroundings } = this.#around;
+    const { attempt, sent } = this.#newAttempt(turn, how);
+    const { id, request } = attempt.now;
     const before = turn.now;
+    this.#attempts.set(id, attempt);
     turn.addAttempt(attempt);
     turn.now = { kind: "connecting", since: this.#now() };
     const run = this.#runOf(turn, attempt, before);
@@ -444,10 +427,41 @@ export class ThreadStore implements ThreadView {
     turn.publish();
     this.#change({ updated: this.#now() });
     this.#listState();
-    this.#keepRows({ requests: [{ attempt: id, thread: this.id, body }] });
-    const outgoing = { url, headers: sent, body, signal: abort.signal };
+    this.#keepRows({ requests: [{ attempt: id, thread: this.id, body: request.body }] });
+    const outgoing = { url: request.url, headers: sent, body: request.body, signal: abort.signal };
     const elapsed = (): number => surroundings.clock.elapsed();
-    void exchange((address, init) => surroundings.fetch(address, init), elapsed, outgoing, this.#watched(run));
+    void exchange((url, init) => surroundings.fetch(url, init), elapsed, outgoing, this.#watched(run));
+  }
+
+  /** What is to be sent for a turn; `sent` are the headers with the key, which the attempt does not have. */
+  #newAttempt(
+    turn: TurnStore,
+    how: { retries: string | null; continues: string | null },
+  ): { attempt: AttemptStore; sent: Header[] } {
+    const { surroundings, authorization, gateway, headerNames } = this.#around;
+    const branch = this.#turns.value.slice(0, this.#turns.value.indexOf(turn) + 1).map((one) => one.snapshot());
+    const asked = this.#asked(branch, how.continues !== null);
+    const id = surroundings.uuid();
+    const names = headerNames();
+    const ids: Header[] = [
+      [names.requestId, id],
+      [names.sessionId, this.#thread.value.sessionId],
+    ];
+    const accept = asked.settings.stream ? "text/event-stream" : "application/json";
+    const plain: Header[] = [["Content-Type", "application/json"], ["Accept", accept], ...ids];
+    const key = authorization();
+    const request: SentRequest = {
+      at: this.#now(),
+      method: "POST",
+      url: gateway() + pathOf(asked.protocol),
+      headers: key === null ? plain : [...plain, ["Authorization", "Bearer $HADES_KEY"]],
+      body: JSON.stringify(requestBody(asked)),
+    };
+    const beginning = { id, thread: this.id, turn: turn.id, protocol: asked.protocol, ...how, request };
+    return {
+      attempt: new AttemptStore(freshAttempt(beginning, ids), null),
+      sent: key === null ? plain : [...plain, ["Authorization", key]],
+    };
   }
 
   #runOf(turn: TurnStore, attempt: AttemptStore, before: TurnState | null): Run {
@@ -460,7 +474,9 @@ export class ThreadStore implements ThreadView {
       ids: attempt.now.request.headers.filter(([name]) => names.has(name)),
       hadKey: authorization() !== null,
       bodyLimit: bodyLimit(pathOf(attempt.now.protocol)),
-      before: goesOn ? receivedBefore(before ?? turn.now, turn.list.values, this.#attempts.get(attempt.now.continues!)) : null,
+      before: goesOn
+        ? receivedBefore(before ?? turn.now, turn.list.values, this.#attempts.get(attempt.now.continues!))
+        : null,
       online: () => surroundings.online(),
       now: () => this.#now(),
       changed: () => {
@@ -532,8 +548,7 @@ export class ThreadStore implements ThreadView {
       attempts: [withoutBody(attempt.now)],
       chunks: running.run.chunks.take(),
     });
-    const { deltas, firstDeltaMs, endMs } = attempt.now.timings;
-    this.#around.telemetry(`${turn.now.kind} status=${attempt.now.response?.status ?? 0} deltas=${deltas} first=${firstDeltaMs ?? -1} end=${endMs ?? -1}`);
+    this.#around.telemetry(figures(turn.now, attempt.now));
     if (turn.now.kind === "done" || turn.now.kind === "tools") this.#retries = 0;
     if (failure) {
       this.#around.failed(failure);
@@ -547,8 +562,9 @@ export class ThreadStore implements ThreadView {
     const automatic = this.#around.settings().autoRetry && this.#retries < MOST_RETRIES;
     if (failure.until === null && !automatic) return;
     const now = clock.now();
+    const asked = failure.until === null ? 1000 * 2 ** this.#retries : failure.until - now;
     // A little chance keeps many pages from coming back at the same moment.
-    const wait = (failure.until === null ? 1000 * 2 ** this.#retries : failure.until - now) + this.#around.surroundings.random() * 250;
+    const wait = asked + this.#around.surroundings.random() * 250;
     this.#countdown.value = { turn: turn.id, until: now + wait, automatic };
     this.#cancelCountdown = clock.after(wait, () => {
       this.#cancelCountdown = null;
@@ -586,12 +602,20 @@ export class ThreadStore implements ThreadView {
   }
 }
 
+/** An attempt in names and numbers. */
+function figures(state: TurnState, { response, timings }: Attempt): string {
+  const { deltas, firstDeltaMs, endMs } = timings;
+  return `${state.kind} status=${response?.status ?? 0} deltas=${deltas} first=${firstDeltaMs ?? -1} end=${endMs ?? -1}`;
+}
+
 const withoutBody = (attempt: Attempt): Attempt => ({ ...attempt, request: { ...attempt.request, body: "" } });
 
 /** The last message of the model, if nothing that counts came after it: the one that can be gone on with. */
 export function partialMessage(items: readonly Item[]): AgentMessage | null {
   const last = items.findLast(
-    (item) => (item.kind === "agentMessage" && item.choice === 0 && item.text !== "") || (item.kind === "toolCall" && item.result !== null),
+    (item) =>
+      (item.kind === "agentMessage" && item.choice === 0 && item.text !== "") ||
+      (item.kind === "toolCall" && item.result !== null),
   );
   return last?.kind === "agentMessage" ? last : null;
 }
@@ -620,4 +644,3 @@ export function titleOf(prompt: string): string {
   const line = prompt.trim().split("\n", 1)[0] ?? "";
   return line.length > LONGEST_TITLE ? `${line.slice(0, LONGEST_TITLE - 1)}…` : line;
 }
-

@@ -25,7 +25,10 @@ describe("checkTools", () => {
     [tool({ name: "a", description: 1 }), { kind: "badTool", index: 0, fault: "badDescription" }],
     [tool({ name: "a", parameters: [] }), { kind: "badTool", index: 0, fault: "badParameters" }],
     [tool({ name: "a", parameters: { type: "string" } }), { kind: "badTool", index: 0, fault: "badParameters" }],
-    [JSON.stringify([0, 1].map(() => ({ type: "function", name: "a" }))), { kind: "badTool", index: 1, fault: "duplicateName" }],
+    [
+      JSON.stringify([0, 1].map(() => ({ type: "function", name: "a" }))),
+      { kind: "badTool", index: 1, fault: "duplicateName" },
+    ],
     [JSON.stringify(Array(129).fill({})), { kind: "tooMany", most: 128 }],
   ])("says what is wrong with %s", (text, problem) => {
     expect(checkTools(text)).toEqual({ tools: [], problem });
@@ -39,7 +42,12 @@ describe("checkTools", () => {
 describe("fits", () => {
   const schema = {
     type: "object",
-    properties: { city: { type: "string" }, days: { type: "integer" }, unit: { enum: ["C", "F"] }, tags: { type: "array", items: { type: "string" } } },
+    properties: {
+      city: { type: "string" },
+      days: { type: "integer" },
+      unit: { enum: ["C", "F"] },
+      tags: { type: "array", items: { type: "string" } },
+    },
     required: ["city"],
     additionalProperties: false,
   };
@@ -59,7 +67,14 @@ describe("fits", () => {
   });
 
   it("lets pass what it does not understand", () => {
-    for (const unknown of [{ $ref: "#/x" }, { anyOf: [{ type: "string" }] }, { type: "decimal" }, undefined, true, { type: ["string", "null"], enum: [null] }]) {
+    for (const unknown of [
+      { $ref: "#/x" },
+      { anyOf: [{ type: "string" }] },
+      { type: "decimal" },
+      undefined,
+      true,
+      { type: ["string", "null"], enum: [null] },
+    ]) {
       expect(fits(null, unknown)).toBe(true);
     }
     fc.assert(fc.property(fc.jsonValue(), fc.jsonValue(), (value, any) => void fits(value, any)));

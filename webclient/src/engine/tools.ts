@@ -66,7 +66,8 @@ function definition(entry: unknown): ToolDefinition | Fault {
 export function fits(value: unknown, schema: unknown, depth = 0): boolean {
   const rules = fieldsOf(schema);
   if (!rules || depth > 32 || "$ref" in rules || "anyOf" in rules || "oneOf" in rules) return true;
-  if (Array.isArray(rules.enum) && !rules.enum.some((one) => JSON.stringify(one) === JSON.stringify(value))) return false;
+  if (Array.isArray(rules.enum) && !rules.enum.some((one) => JSON.stringify(one) === JSON.stringify(value)))
+    return false;
   const types = typeof rules.type === "string" ? [rules.type] : listIn(rules.type);
   if (types.length > 0 && !types.some((type) => isOf(value, type))) return false;
   const fields = fieldsOf(value);
@@ -77,11 +78,14 @@ export function fits(value: unknown, schema: unknown, depth = 0): boolean {
 function fieldsFit(fields: Fields, rules: Fields, depth: number): boolean {
   const properties = fieldsOf(rules.properties) ?? {};
   const complete = listIn(rules.required).every((name) => typeof name !== "string" || Object.hasOwn(fields, name));
-  const known = rules.additionalProperties !== false || Object.keys(fields).every((name) => Object.hasOwn(properties, name));
+  const known =
+    rules.additionalProperties !== false || Object.keys(fields).every((name) => Object.hasOwn(properties, name));
   return (
     complete &&
     known &&
-    Object.entries(fields).every(([name, inner]) => !Object.hasOwn(properties, name) || fits(inner, properties[name], depth + 1))
+    Object.entries(fields).every(
+      ([name, inner]) => !Object.hasOwn(properties, name) || fits(inner, properties[name], depth + 1),
+    )
   );
 }
 

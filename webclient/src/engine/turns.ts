@@ -95,7 +95,9 @@ export class TurnStore implements TurnView {
 
   /** Calls of the first choice that have no result. */
   openCalls(): ToolCall[] {
-    return this.list.values.filter((item): item is ToolCall => item.kind === "toolCall" && item.choice === 0 && item.result === null);
+    return this.list.values.filter(
+      (item): item is ToolCall => item.kind === "toolCall" && item.choice === 0 && item.result === null,
+    );
   }
 
   publish(): void {

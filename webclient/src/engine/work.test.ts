@@ -5,15 +5,33 @@ import { diffsIn, planIn } from "./work";
 
 describe("planIn", () => {
   it("reads steps and their states, in Codex' words", () => {
-    const plan = [{ step: "Look", status: "completed" }, { step: "Change", status: "in_progress" }, { step: "Check", status: "odd" }, { status: "pending" }];
+    const plan = [
+      { step: "Look", status: "completed" },
+      { step: "Change", status: "in_progress" },
+      { step: "Check", status: "odd" },
+      { status: "pending" },
+    ];
     expect(planIn(JSON.stringify({ explanation: "Why", plan }))).toEqual({
       explanation: "Why",
-      steps: [{ step: "Look", status: "completed" }, { step: "Change", status: "inProgress" }, { step: "Check", status: "pending" }],
+      steps: [
+        { step: "Look", status: "completed" },
+        { step: "Change", status: "inProgress" },
+        { step: "Check", status: "pending" },
+      ],
     });
   });
 
   it("finds no plan in anything else", () => {
-    for (const text of ["", "{}", '{"plan": []}', '{"plan": [{}]}', '{"plan": "x"}', "[", '{"plan": [{"step": {"a": 1}, "status": "__proto__"}]}']) expect(planIn(text)).toBeNull();
+    for (const text of [
+      "",
+      "{}",
+      '{"plan": []}',
+      '{"plan": [{}]}',
+      '{"plan": "x"}',
+      "[",
+      '{"plan": [{"step": {"a": 1}, "status": "__proto__"}]}',
+    ])
+      expect(planIn(text)).toBeNull();
     fc.assert(fc.property(fc.string(), (text) => void planIn(text)));
   });
 });

@@ -30,5 +30,7 @@ const FENCED = /^(`{3,}|~{3,})(?:diff|patch)[ \t]*\n([\s\S]*?)^\1[ \t]*$/gm;
 /** Unified diffs that stand in fences of a text. */
 export function diffsIn(text: string): string[] {
   if (!text.includes("@@")) return [];
-  return [...text.matchAll(FENCED)].map((found) => found[2]!).filter((diff) => /^--- /m.test(diff) && /^@@ /m.test(diff));
+  return [...text.matchAll(FENCED)]
+    .map((found) => found[2]!)
+    .filter((diff) => /^--- /m.test(diff) && /^@@ /m.test(diff));
 }

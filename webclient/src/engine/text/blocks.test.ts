@@ -36,7 +36,9 @@ const line = fc.constantFrom(
   "<div>",
   "text & &amp; more",
 );
-const document = fc.array(fc.oneof({ weight: 9, arbitrary: line }, fc.string({ maxLength: 6 })), { maxLength: 14 }).map((lines) => lines.join("\n"));
+const document = fc
+  .array(fc.oneof({ weight: 9, arbitrary: line }, fc.string({ maxLength: 6 })), { maxLength: 14 })
+  .map((lines) => lines.join("\n"));
 
 function streamed(whole: string, cuts: readonly number[]): BlockNode[] {
   const reader = new BlockReader();
@@ -99,7 +101,9 @@ describe("BlockReader", () => {
   it("goes on after its end as if it had not been there", () => {
     const reader = new BlockReader();
     reader.read("```\na", true);
-    expect(reader.read("```\na\nb", false).map((block) => block.node)).toEqual([{ kind: "code", language: "", text: "a\nb", open: true }]);
+    expect(reader.read("```\na\nb", false).map((block) => block.node)).toEqual([
+      { kind: "code", language: "", text: "a\nb", open: true },
+    ]);
     expect(reader.read("```\na\nb\n```\nc", true).map((block) => block.node)).toEqual(nodes("```\na\nb\n```\nc"));
   });
 
@@ -205,6 +209,9 @@ describe("markdown", () => {
   });
 
   it("takes any text whatever", () => {
-    fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 300 }), (any) => void nodes(any)), { numRuns: 500 });
+    fc.assert(
+      fc.property(fc.string({ unit: "binary", maxLength: 300 }), (any) => void nodes(any)),
+      { numRuns: 500 },
+    );
   });
 });

@@ -281,7 +281,9 @@ function inlines(of: { tokens?: Token[]; text?: string }): InlineNode[] {
 function inlineOf(token: Token): InlineNode[] {
   switch (token.type) {
     case "text":
-      return token.tokens ? token.tokens.flatMap(inlineOf) : [{ kind: "text", text: characters((token as Tokens.Text).text) }];
+      return token.tokens
+        ? token.tokens.flatMap(inlineOf)
+        : [{ kind: "text", text: characters((token as Tokens.Text).text) }];
     case "escape":
       return [{ kind: "text", text: (token as Tokens.Escape).text }];
     case "strong":
@@ -312,7 +314,8 @@ function linkOf(token: Tokens.Link): InlineNode[] {
   const href = characters(token.href);
   const children = inlines(token);
   if (/^#[\w.:-]*$/.test(href)) return [{ kind: "link", href, host: "", children }];
-  const address = /^(?:https?:\/\/|mailto:)/i.test(href) && !/[\u0000-\u0020\u007f\\]/.test(href) ? addressIn(href) : null;
+  const address =
+    /^(?:https?:\/\/|mailto:)/i.test(href) && !/[\u0000-\u0020\u007f\\]/.test(href) ? addressIn(href) : null;
   if (!address) return [{ kind: "text", text: token.raw }];
   return [{ kind: "link", href: address.href, host: address.host, children }];
 }
@@ -322,7 +325,8 @@ function joined(nodes: readonly InlineNode[]): InlineNode[] {
   const found: InlineNode[] = [];
   for (const node of nodes) {
     const last = found.at(-1);
-    if (node.kind === "text" && last?.kind === "text") found[found.length - 1] = { kind: "text", text: last.text + node.text };
+    if (node.kind === "text" && last?.kind === "text")
+      found[found.length - 1] = { kind: "text", text: last.text + node.text };
     else found.push(node);
   }
   return found;

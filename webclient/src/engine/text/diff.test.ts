@@ -6,7 +6,9 @@ import { readDiff } from "./diff";
 
 describe("readDiff", () => {
   it("numbers the lines of both sides and counts what changed", () => {
-    const files = readDiff("--- a/app.py\n+++ b/app.py\n@@ -1,2 +1,2 @@\n same\n-old\n+new\n\\ No newline at end of file\n");
+    const files = readDiff(
+      "--- a/app.py\n+++ b/app.py\n@@ -1,2 +1,2 @@\n same\n-old\n+new\n\\ No newline at end of file\n",
+    );
     expect(files).toEqual([
       {
         from: "app.py",
@@ -29,14 +31,19 @@ describe("readDiff", () => {
   });
 
   it("gives back both texts of any patch", () => {
-    const text = fc.array(fc.stringMatching(/^[a-z<>&+ -]*$/), { maxLength: 8 }).map((lines) => lines.map((line) => `${line}\n`).join(""));
+    const text = fc
+      .array(fc.stringMatching(/^[a-z<>&+ -]*$/), { maxLength: 8 })
+      .map((lines) => lines.map((line) => `${line}\n`).join(""));
     fc.assert(
       fc.property(text, text, (before, after) => {
         fc.pre(before !== after);
         const files = readDiff(createTwoFilesPatch("a/f", "b/f", before, after, "", "", { context: 99 }))!;
         const lines = files[0]!.hunks.flatMap((hunk) => hunk.lines);
         const side = (not: string): string =>
-          lines.filter((line) => line.kind !== not && line.kind !== "note").map((line) => `${line.text}\n`).join("");
+          lines
+            .filter((line) => line.kind !== not && line.kind !== "note")
+            .map((line) => `${line.text}\n`)
+            .join("");
         expect(side("added")).toBe(before);
         expect(side("removed")).toBe(after);
       }),

@@ -14,9 +14,13 @@ describe("highlight", () => {
 
   it("keeps every character, whatever the code is", () => {
     fc.assert(
-      fc.property(fc.string({ unit: "grapheme", maxLength: 80 }), fc.constantFrom("js", "python", "html", "yaml", "diff"), (code, language) => {
-        expect(plain(highlight(code, language)!)).toBe(code);
-      }),
+      fc.property(
+        fc.string({ unit: "grapheme", maxLength: 80 }),
+        fc.constantFrom("js", "python", "html", "yaml", "diff"),
+        (code, language) => {
+          expect(plain(highlight(code, language)!)).toBe(code);
+        },
+      ),
     );
   });
 

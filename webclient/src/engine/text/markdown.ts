@@ -33,6 +33,8 @@ export class MarkdownReader {
       return this.#reader.read(text, done);
     }
     void loadMarkdown();
-    return text === "" ? [] : [{ id: 0, settled: false, node: { kind: "paragraph", children: [{ kind: "text", text }] } }];
+    return text === ""
+      ? []
+      : [{ id: 0, settled: false, node: { kind: "paragraph", children: [{ kind: "text", text }] } }];
   }
 }
