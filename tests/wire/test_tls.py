@@ -18,13 +18,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from hadesgw.config import Timeouts
+from hadesgw.http.handshake import read_handshake
 from hadesgw.http.site import Request
 from hadesgw.http.tls import TlsTransport
+from hadesgw.http.websocket import WebSocket
 from hadesgw.policy import refusals
 from hadesgw.policy.certificates import read_identity
 from hadesgw.policy.credentials import ClientCertificate
 from hadesgw.service.tls import Credentials, TlsServer
 from tests.authority import Authority, Issued
+from tests.http.frames import CLOSE, PING, TEXT, UPGRADE, Frame, frame, frames
+from tests.http.test_websocket import LIMITS, User
 from tests.service.test_tls import NOW, client_context, credentials
 from tests.wire.answers import Answer, read_answers
 from tests.wire.door import Door, Leaf, answer_path, echo, get, hold, post
@@ -317,6 +321,71 @@ class TalkTests(_Case):
             self.assertEqual(seen.pop(), None)
             caller.leave()
             seen.clear()
+
+
+class WebSocketTests(_Case):
+    """A WebSocket within TLS."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.user = User(lambda socket, text: socket.send(text.encode()))
+        self.open(self._upgrade)
+
+    def _upgrade(self, request: Request) -> int:
+        return WebSocket(request, LIMITS, self.door.reactor, self.user).open(read_handshake(request.head).fields)
+
+    def said(self, caller: TlsCaller) -> list[Frame]:
+        """What came back after the 101."""
+        head, _, rest = caller.received.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        return list(frames(rest))
+
+    def test_talk_and_close(self) -> None:
+        """Messages go both ways, however the records are cut; both ends of it, TLS's too, are as they should be."""
+        for step in (None, 1, 7):
+            self.setUp()
+            caller = self.call().send(UPGRADE + frame(TEXT, b"early"), step).send(frame(TEXT, b"late"), step)
+            self.assertEqual(self.said(caller), [Frame(TEXT, b"early"), Frame(TEXT, b"late")])
+            caller.send(frame(CLOSE), step)
+            self.assertEqual(self.said(caller)[-1], Frame(CLOSE, b""))
+            self.assertEqual((caller.told_goodbye, self.user.ends), (True, 1))
+            caller.leave()
+
+    def test_told_why(self) -> None:
+        """A client that breaks the rules, and one that the gateway leaves, hear it before the connection ends."""
+        for act, code in (
+            (lambda caller: caller.send(frame(3)), 1002),
+            (lambda caller: caller.send(frame(PING) * 1000), 1008),
+            (lambda caller: self.door.site.drain(), 1001),
+        ):
+            self.setUp()
+            caller = self.call().send(UPGRADE)
+            act(caller)
+            caller.pass_time(10)
+            self.assertEqual(self.said(caller)[-1].code, code)
+            caller.pass_time(60)
+            self.assertEqual((caller.told_goodbye, self.door.left_behind()), (True, []))
+
+    def test_departures(self) -> None:
+        """A goodbye of TLS without one of the WebSocket, and a connection that is simply gone."""
+        for leave in (TlsCaller.say_goodbye, TlsCaller.leave):
+            self.setUp()
+            caller = self.call().send(UPGRADE)
+            leave(caller)
+            self.assertEqual((self.user.ends, self.door.left_behind()), (1, []))
+
+    def test_slow_reader(self) -> None:
+        """It is bounded as without TLS, and gone after its time."""
+        caller = self.call().send(UPGRADE)
+        caller.take(0)
+        for _ in range(100):
+            self.user.socket.send(b"x" * 10_000)
+            if self.user.socket.choked:
+                break
+        self.assertTrue(self.user.socket.choked)
+        caller.pass_time(30)
+        caller.pass_time(3)
+        self.assertEqual((self.user.ends, caller.socket.closed, self.door.left_behind()), (1, "reset", []))
 
 
 class RefusalTests(_Case):
