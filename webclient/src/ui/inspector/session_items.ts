@@ -2,6 +2,7 @@
 
 import type { Item, ItemKind } from "../../model";
 import type { Bench } from "../bench";
+import { reach } from "../transcript/keys";
 
 export interface Placed<I extends Item = Item> {
   readonly item: I;
@@ -27,9 +28,5 @@ export function items_of<K extends ItemKind>(
 export function go_to(bench: Bench, item: string): void {
   bench.roving.value = item;
   if (bench.room.value < 3) bench.inspector_open.value = false;
-  requestAnimationFrame(() => {
-    const stop = document.querySelector<HTMLElement>(`[data-stop="${CSS.escape(item)}"]`);
-    stop?.scrollIntoView({ block: "center" });
-    stop?.focus({ preventScroll: true });
-  });
+  reach({ item });
 }

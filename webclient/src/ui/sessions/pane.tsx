@@ -8,6 +8,7 @@ import { ago, moment } from "../format";
 import { Icon } from "../icon";
 import { Button, QuietButton, use_now } from "../parts";
 import { t } from "../strings";
+import { reach } from "../transcript/keys";
 import { open_record } from "./records";
 
 export function begin_session(bench: Bench): void {
@@ -25,7 +26,10 @@ export async function open_session(bench: Bench, id: string, turn: string | null
   bench.replay.value = null;
   bench.picked.value = null;
   const view = await bench.engine.sessions.open(id);
-  if (view && turn) view.show(turn);
+  if (view && turn) {
+    view.show(turn);
+    reach({ turn });
+  }
   if (bench.room.value === 1) bench.sessions_open.value = false;
 }
 

@@ -4,6 +4,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { Highlighted } from "../../engine";
+import { in_idle_time } from "../idle";
 import { CopyButton, QuietButton } from "../parts";
 import { t } from "../strings";
 
@@ -12,15 +13,6 @@ const MOST_HIGHLIGHTED = 50_000;
 type Highlighter = (text: string, language: string) => readonly Highlighted[] | null;
 const load_highlighter = (): Promise<Highlighter> =>
   import("../../engine/text/highlight").then((chunk) => chunk.highlight);
-
-const in_idle_time = (call: () => void): (() => void) => {
-  if (typeof requestIdleCallback !== "function") {
-    const timer = setTimeout(call, 50);
-    return () => clearTimeout(timer);
-  }
-  const idle = requestIdleCallback(call, { timeout: 1000 });
-  return () => cancelIdleCallback(idle);
-};
 
 function use_highlighted(text: string, language: string, whole: boolean): readonly Highlighted[] | null {
   const [tree, set_tree] = useState<{ of: string; nodes: readonly Highlighted[] | null } | null>(null);

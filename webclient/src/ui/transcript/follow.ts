@@ -10,6 +10,9 @@ export interface Follow {
   end(): void;
 }
 
+/** Told to an element of the transcript that is gone to by a command: the reader is there now, and not at the end. */
+export const LEAVE = "leavefollow";
+
 const UPWARDS = new Set(["PageUp", "Home", "ArrowUp"]);
 const NEAR = 8;
 
@@ -34,6 +37,7 @@ export function follow(scroller: HTMLElement, content: HTMLElement): Follow {
   watch.observe(content);
   watch.observe(scroller);
 
+  scroller.addEventListener(LEAVE, leave, options);
   scroller.addEventListener(
     "wheel",
     (event) => {

@@ -2,6 +2,7 @@
 // off (WCAG 2.1.4).
 
 import { type Bench, inspect } from "../bench";
+import { LEAVE } from "./follow";
 
 const stops_of = (scroller: HTMLElement) => [...scroller.querySelectorAll<HTMLElement>("[data-stop]")];
 
@@ -15,9 +16,26 @@ export function step(scroller: HTMLElement, by: 1 | -1, whole_turns: boolean): v
   let target = whole_turns ? rest.find((stop) => stop.dataset.turn !== turn) : rest[0];
   // Going up by turns ends at the beginning of the turn, not at its last item.
   if (target && whole_turns && by < 0) target = stops.find((stop) => stop.dataset.turn === target!.dataset.turn);
-  if (!target) return;
-  target.focus({ preventScroll: true });
-  target.scrollIntoView({ block: "nearest" });
+  if (target) go_to_element(target, target, "nearest");
+}
+
+function go_to_element(stop: HTMLElement | null, shown: HTMLElement, block: ScrollLogicalPosition): void {
+  shown.dispatchEvent(new Event(LEAVE, { bubbles: true }));
+  shown.scrollIntoView({ block });
+  stop?.focus({ preventScroll: true });
+}
+
+/** Goes to an item, or to a turn, as soon as it is in the page: the beginning of a long session is made last. */
+export function reach(what: { readonly item: string } | { readonly turn: string }): void {
+  const selector =
+    "item" in what ? `[data-stop="${CSS.escape(what.item)}"]` : `article[data-turn="${CSS.escape(what.turn)}"]`;
+  let tries = 0;
+  const look = () => {
+    const found = document.querySelector<HTMLElement>(`.log ${selector}`);
+    if (found) go_to_element("item" in what ? found : found.querySelector("[data-stop]"), found, "center");
+    else if ((tries += 1) < 600) requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
 }
 
 const press = (stop: HTMLElement, selector: string) => stop.querySelector<HTMLButtonElement>(selector)?.click();

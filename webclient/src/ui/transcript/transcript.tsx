@@ -1,8 +1,11 @@
-// The middle of the page: all turns of the shown branch, in one scrolling log with one tab stop.
+// The middle of the page: all turns of the shown branch, in one scrolling log with one tab stop. Of a long session the end
+// is there at once, and the rest is made before it while the page is idle.
 
+import type { VNode } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Transcript as Shown } from "../../engine";
+import type { Transcript as Shown, TurnView } from "../../engine";
 import { all_of, set_revealed, use_bench } from "../bench";
+import { in_idle_time } from "../idle";
 import { Button } from "../parts";
 import { t } from "../strings";
 import { Empty } from "./empty";
@@ -34,6 +37,7 @@ function Log({ shown }: { shown: Shown }) {
   // Whoever sends something wants to see what comes of it.
   useEffect(() => end?.start(), [tip, end]);
   useEffect(() => keep_a_stop(scroller.current!, bench.roving), [count, tip]);
+  const painted = use_turns(turns);
 
   return (
     <div class="log-frame">
@@ -54,11 +58,7 @@ function Log({ shown }: { shown: Shown }) {
               </Button>
             </div>
           )}
-          {count === 0 ? (
-            <Empty />
-          ) : (
-            turns.map((turn, at) => <Turn key={turn.id} view={turn} number={at + 1} last={at === count - 1} />)
-          )}
+          {count === 0 ? <Empty /> : painted}
         </div>
       </div>
       {end && !end.following.value && count > 0 && (
@@ -68,6 +68,38 @@ function Log({ shown }: { shown: Shown }) {
       )}
     </div>
   );
+}
+
+const FIRST = 24;
+const STEP = 8;
+
+/** The last turns, and from one idle moment to the next some more before them. A turn that is as it was is the same vnode. */
+function use_turns(turns: readonly TurnView[]): readonly VNode[] {
+  const [left_out, set_left_out] = useState<number | null>(null);
+  // A session may come to be read only after it is shown: it is the first time there are turns that counts.
+  const missing = left_out ?? Math.max(0, turns.length - FIRST);
+  const made = useRef(new Map<TurnView, { readonly number: number; readonly last: boolean; readonly vnode: VNode }>());
+  useEffect(() => {
+    if (turns.length === 0) return;
+    if (left_out === null) set_left_out(missing);
+    return missing > 0 ? in_idle_time(() => set_left_out(Math.max(0, missing - STEP))) : undefined;
+  }, [missing, turns.length === 0]);
+  const before = made.current;
+  made.current = new Map();
+  const from = Math.min(missing, Math.max(0, turns.length - FIRST));
+  return turns.slice(from).map((view, at) => {
+    const number = from + at + 1;
+    const last = number === turns.length;
+    const old = before.get(view);
+    const vnode =
+      old?.number === number && old.last === last ? (
+        old.vnode
+      ) : (
+        <Turn key={view.id} view={view} number={number} last={last} />
+      );
+    made.current.set(view, { number, last, vnode });
+    return vnode;
+  });
 }
 
 /** There is always one item that Tab goes to: the one that had the focus last, else the last one. */
