@@ -33,6 +33,7 @@ FINISHES = frozenset(
     " completed incomplete failed cancelled".split()
 )
 """Why a model finishes, in the words of the three protocols and of vLLM."""
+_SHORT = 4096  # bytes of a held beginning
 _RESPONSE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 Notice = Callable[[str, str | None], None]
 """Told a fact and its word as they become known; see :meth:`hadesgw.interfaces.IFollower.learned`."""
@@ -162,6 +163,15 @@ class Watch:
     def _divide(self, data: bytes) -> None:
         """More of a stream of events, from anywhere to anywhere."""
         held = self._held
+        if len(held) <= _SHORT:  # all at once; a long beginning would be copied with each piece that is added to it
+            *blocks, held[:] = (bytes(held) + data if held else data).split(b"\n\n")
+            if not self._oversized and self._know(blocks):
+                self.events += len(blocks)
+            else:
+                for block in blocks:
+                    self._block(block)
+            self._bound()
+            return
         at = max(len(held) - 1, 0)
         held += data
         border = held.find(b"\n\n", at)
@@ -172,9 +182,13 @@ class Watch:
                 begin = border + 2
                 border = held.find(b"\n\n", begin)
             del held[:begin]
-        if len(held) > LONGEST_EVENT + 1:  # one more, for it may be the border's first half
+        self._bound()
+
+    def _bound(self) -> None:
+        """Hold no more of an event than may be held of one."""
+        if len(self._held) > LONGEST_EVENT + 1:  # one more, for it may be the border's first half
             self._oversized = True
-            del held[:-1]
+            del self._held[:-1]
 
     def _plain_lines(self, data: bytes) -> bytes:
         """`data` with every line end a line feed, also where one of two bytes came in two reads."""
@@ -211,6 +225,10 @@ class Watch:
             self.unreadable += 1
 
     # -- What the protocols have in common -----------------------------------------------------------------------------
+
+    def _know(self, blocks: list[bytes]) -> bool:
+        """Whether all these are events, and what they mean was found out and noted without a look into each."""
+        return False
 
     def _event(self, data: bytes) -> None:
         """One event's data."""

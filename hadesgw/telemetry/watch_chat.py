@@ -5,6 +5,7 @@ A field that another server could give another type is `Any`: one odd member mus
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -64,20 +65,55 @@ class _Chunk(Extras, gc=False):
 _CHUNK = msgspec.json.Decoder(_Chunk).decode
 
 
+_LONGEST_SHAPE = 1024
+_CONTENT = b'"content":"'
+_TEXT = re.compile(rb'(?=[^"])[ !#-\[\]-z|-~]*+(?:\\["\\/bfnrt][ !#-\[\]-z|-~]*+)*+')
+"""What a model wrote, as it stands in an event: ASCII, escapes that cannot be wrong, and nothing that begins an object,
+which could be a memory event."""
+_TEXTS = re.compile(rb"%b(?:\0%b)*+" % (_TEXT.pattern, _TEXT.pattern.replace(b'[^"]', b'[^"\\0]')))
+"""Such texts, with zero bytes between them."""
+
+
 class ChatWatch(Watch):
-    """An answer to `/v1/chat/completions`, `/v1/completions` or `/v1/embeddings`."""
+    """An answer to `/v1/chat/completions`, `/v1/completions` or `/v1/embeddings`.
+
+    Nearly all events of a stream are the same but for the text in them. So the bytes around it are kept of one that has
+    a text and nothing else that counts: another one with the same bytes around a text means the same.
+    """
+
+    _shape: tuple[bytes, bytes] | None = None
 
     def _event(self, data: bytes) -> None:
-        if data == b"[DONE]":
+        if self._shape is not None and not self._text.begun and self._has_shape(data, *self._shape):
+            self.counted_tokens += 1
+        elif data == b"[DONE]":
             self.done = True
-            return
-        chunk = _CHUNK(data)
+        else:
+            self._chunk(_CHUNK(data), data)
+
+    def _know(self, blocks: list[bytes]) -> bool:
+        """See :meth:`Watch._know`: texts with the same bytes around each of them."""
+        if self._shape is None or self._text.begun or not blocks:
+            return False
+        before, behind = b"data: " + self._shape[0], self._shape[1]
+        begin, end = len(before), -len(behind)
+        texts = [block[begin:end] for block in blocks if block.startswith(before) and block.endswith(behind)]
+        together = b"\0".join(texts)
+        if len(texts) < len(blocks) or together.count(b"\0") >= len(texts) or _TEXTS.fullmatch(together) is None:
+            return False
+        self.counted_tokens += len(texts)
+        return True
+
+    def _chunk(self, chunk: _Chunk, data: bytes) -> None:
+        """An event that is not known already."""
         if self.response_id is None:
             self._note_id(chunk.id)
         for choice in chunk.choices or ():
             self._note_choice(choice)
         if chunk.usage is not None:
             self._note_usage(chunk.usage, "prompt_tokens", "completion_tokens")
+        if len(data) <= _LONGEST_SHAPE and self.response_id is not None:
+            self._note_shape(chunk, data)
         if chunk.error is not None:
             self.failed = True
         elif chunk.choices is None or chunk.memory_events is not NOTHING or chunk.memory_event is not NOTHING:
@@ -99,6 +135,23 @@ class ChatWatch(Watch):
             self.counted_tokens += 1
         if choice.finish_reason is not None:
             self._note_finish(choice.finish_reason)
+
+    @staticmethod
+    def _has_shape(data: bytes, before: bytes, behind: bytes) -> bool:
+        """Whether there is a text, and nothing else, between these bytes."""
+        if not data.startswith(before) or not data.endswith(behind):
+            return False
+        return _TEXT.fullmatch(data, len(before), len(data) - len(behind)) is not None
+
+    def _note_shape(self, chunk: _Chunk, data: bytes) -> None:
+        """Keep what is around the text of an event, if it has one and nothing else."""
+        at = data.find(_CONTENT) + len(_CONTENT)
+        text = _TEXT.match(data, at) if at >= len(_CONTENT) else None
+        if text is None or not chunk.choices or chunk.choices[0].delta is None:
+            return
+        only = _Choice(index=chunk.choices[0].index, delta=_Delta(content=chunk.choices[0].delta.content))
+        if chunk == _Chunk(id=chunk.id, choices=[only]) and data.count(_CONTENT) == 1:
+            self._shape = data[:at], data[text.end() :]
 
     def _answer(self, data: bytes) -> None:
         chunk = _CHUNK(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -273,3 +274,53 @@ class NoticeTests(SynchronousTestCase):
             ],
         )
         self.assertEqual((watch.tool_calls, watch.memory_events), (2, 2))
+
+
+class SameShapeTests(SynchronousTestCase):
+    """Events that differ in their text only are not decoded; nobody can tell."""
+
+    TEXTS = (
+        *("a", "b c", "", "\\n", '\\"', "\\\\", "\\u0061", "\\ud800", "é", "\t"),
+        *('"', '"}', "\\", '","x":"', "\\x", "}", 'a"b', "{"),
+        *('{\\"type\\":\\"warning\\"}', '{\\"type\\":', '\\"warning\\"}'),
+    )
+    FORMS = (
+        '{"id":"answer-1","choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null}]}',
+        '{"id":"answer-1","choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null,"token_ids":null}]}',
+        '{"id":"answer-1","choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null,"token_ids":[1,2]}]}',
+        '{"id":"answer-1","choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":"stop"}]}',
+        '{"id":"answer-1","choices":[{"index":0,"delta":{"content":"%s","reasoning":"x"}}]}',
+        '{"id":"answer-1","choices":[{"index":0,"delta":{"content":"%s"}}],"usage":{"prompt_tokens":1}}',
+        '{"id":"answer-1","choices":[{"index":0,"delta":{"content":"%s"}},{"index":1,"delta":{"content":"y"}}]}',
+        '{"id":"answer-1","choices":[{"index":0,"delta":{"content":"%s"}}],"error":{}}',
+        '{"id":"answer-1","choices":[{"index":0,"delta":{"x":"%s","content":"a"}}]}',
+        '{"id":"answer-1","choices":[],"content":"%s"}',
+        '{"id":"answer-1","choices":[{"index":0,"delta":{"content":"%s"}}]',
+        '{"content":"%s"}',
+    )
+
+    @given(
+        st.lists(st.tuples(st.sampled_from((FORMS[0], *FORMS)), st.sampled_from(TEXTS)), max_size=12),
+        st.sampled_from(("\n\n", "\n\n", "\n\n\n", "\n", "\0\n\n")),
+        st.lists(st.integers(0, 1000), max_size=4),
+    )
+    def test_the_facts_are_the_same(self, parts: list[tuple[str, str]], border: str, cuts: list[int]) -> None:
+        """Whatever came before, however odd the text, also where it is no text at all; and however it is cut."""
+
+        class Decoding(ChatWatch):
+            def _note_shape(self, chunk: Any, data: bytes) -> None:
+                """So there is none."""
+
+        stream = "".join(f"data: {form % text}\n\n" for form, text in parts).encode()
+        facts: list[tuple[object, ...]] = []
+        for kind in (ChatWatch, Decoding):
+            watch = kind(True, WORDS, lambda fact, word: None)
+            places = sorted({0, *(cut % (len(stream) + 1) for cut in cuts), len(stream)})
+            for begin, end in pairwise(places):
+                watch.feed(stream[begin:end])
+            watch.end(True)
+            facts.append(
+                (watch.events, watch.unreadable, watch.counted_tokens, watch.finish, watch.failed, watch.prompt_tokens)
+            )
+            facts.append(tuple(watch.memory.items()))
+        self.assertEqual(facts[:2], facts[2:])
