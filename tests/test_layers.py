@@ -14,6 +14,7 @@ from tools.pure import PROJECT, module_name, pure_modules
 
 ORDER = (
     "cli",
+    "client",
     "tap",
     "service",
     "demo",
