@@ -174,6 +174,13 @@ class NoteTests(SynchronousTestCase):
         self.assertEqual(echo.memory_events, 4)
         self.assertEqual(echo.heard[0], ("memory_event", "flush"))
 
+    def test_memory_events_in_a_text(self) -> None:
+        """Piece by piece; what is no text is none."""
+        echo = Echo()
+        for piece in ("see: ", "{", '"type":"flush",', '"agent_id":"a"}', None, 7):
+            echo._note_text(piece)
+        self.assertEqual(echo.memory, {"flush": 1})
+
 
 class CallTests(SynchronousTestCase):
     """Tool calls as they come together."""

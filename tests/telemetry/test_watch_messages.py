@@ -76,7 +76,7 @@ class StreamTests(SynchronousTestCase):
         events = [{"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas]
         facts = watched(MessagesWatch, [sse([("", compact(event)) for event in events])])
         self.assertEqual((facts.memory, facts.counted), ({"warning": 1}, len(text)))
-        body = compact({"content": [{"type": "text", "text": text}]}).encode()
+        body = compact({"content": [{"type": "text", "text": text}, {"type": "thinking", "thinking": text}]}).encode()
         self.assertEqual(watched(MessagesWatch, [body], events=False).memory, {"warning": 1})
 
     def test_odd_events(self) -> None:

@@ -107,6 +107,12 @@ class StreamTests(SynchronousTestCase):
             facts = watched(ResponsesWatch, [sse([("", compact(added)), ("", "[DONE]")])])
             self.assertEqual((facts.tools, facts.states), (tools, {"whole": 1} if tools else {}), kind)
 
+    def test_other_deltas(self) -> None:
+        """They are tokens, and nothing else."""
+        events = [{"type": "response.reasoning_text.delta", "delta": '{"type": "warning", "agent_id": "a"}'}]
+        facts = watched(ResponsesWatch, [sse([("", compact(event)) for event in events])])
+        self.assertEqual((facts.counted, facts.memory, facts.tools), (1, {}, {}))
+
     def test_memory_events_in_the_text(self) -> None:
         """Once, although a stream tells its text again when it is complete."""
         text = '{"type": "warning", "agent_id": "a"}'
