@@ -26,6 +26,7 @@ from hadesgw.policy.conveyance import zero_propagation
 from hadesgw.policy.credentials import ClientStore, Role
 from hadesgw.policy.listening import parse_listener
 from hadesgw.policy.origins import Origins
+from hadesgw.policy.receipts import Receipts
 from hadesgw.policy.request_body import BodyLimits
 from hadesgw.policy.seats import Seats
 from hadesgw.policy.tickets import TicketStore
@@ -95,6 +96,7 @@ class Parts:
         self.origins = Origins(config.cors.origins)
         self.penalties = Penalties(clock, log)
         self.seats = Seats(config.websocket.per_client)
+        self.receipts = Receipts()
         self.tickets = TicketStore(clients.standing, entropy)
         self.accounts = _accounts(config, clients)
         self.gates = [_gate(config, upstream, meters) for upstream in config.upstream]
@@ -196,7 +198,8 @@ def _readiness(parts: Parts, path: str) -> IResource:
 
 
 def _codex(parts: Parts, path: str) -> IResource:
-    acts = Acts(parts.sessions, parts.clients.standing, parts.seats, parts.config.websocket.stall_seconds)
+    stall_seconds = parts.config.websocket.stall_seconds
+    acts = Acts(parts.sessions, parts.clients.standing, parts.seats, parts.receipts, stall_seconds)
     return Codex(path, acts, parts.clients.standing, parts.config.limits.body.cap)
 
 
@@ -211,7 +214,8 @@ def _codex_socket(parts: Parts, path: str) -> IResource:
         stall_seconds=bounds.stall_seconds,
         close_seconds=bounds.close_seconds,
     )
-    return CodexSocket(parts.sessions, parts.clients.standing, limits, parts.seats, parts.clock)
+    standing = parts.clients.standing
+    return CodexSocket(parts.sessions, standing, limits, parts.seats, parts.receipts, parts.clock)
 
 
 def _admin(parts: Parts, path: str) -> IResource:

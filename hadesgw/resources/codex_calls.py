@@ -6,6 +6,7 @@ The first four calls are the integration guide's. Everything about one session i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +19,7 @@ from hadesgw import __version__
 from hadesgw.http.site import Request
 from hadesgw.policy import refusals
 from hadesgw.policy.credentials import Client
+from hadesgw.policy.receipts import Receipts
 from hadesgw.policy.refusals import Refused
 from hadesgw.policy.seats import Seats
 from hadesgw.resources.codex_answers import (
@@ -54,6 +56,7 @@ from hadesgw.sessions.incoming import (
 from hadesgw.sessions.registry import SessionRegistry
 from hadesgw.sessions.views import Commit, FileContent, GitStatus, Listing, Patch, Reverted
 
+_KEY = re.compile(rb"[!-~]{1,128}")
 DEFAULT = "default"
 """What stands for the default session's id in a path."""
 STREAMED = object()
@@ -88,6 +91,7 @@ class Acts:
     :param sessions: of all clients.
     :param standing: the client of a name, if it may come in at this moment.
     :param seats: how many sockets and event streams a client may have.
+    :param receipts: which inputs have been received.
     :param stall_seconds: how long the client of an event stream may take nothing.
     """
 
@@ -96,9 +100,11 @@ class Acts:
         sessions: SessionRegistry,
         standing: Callable[[str], Client | None],
         seats: Seats,
+        receipts: Receipts,
         stall_seconds: float,
     ) -> None:
         self._sessions = sessions
+        self._receipts = receipts
         self._standing = standing
         self._seats = seats
         self._stall_seconds = stall_seconds
@@ -132,8 +138,15 @@ class Acts:
         return self._sessions.stop(asked.client, asked.body.session_id).addCallback(stopped)
 
     def input(self, asked: Asked) -> Done:
-        """Answer at once: what comes of it is told by WebSocket or event stream."""
-        session_id = self._sessions.input(asked.client, asked.body.text, asked.body.wish)
+        """Answer at once: what comes of it is told by WebSocket or event stream.
+
+        One with an `Idempotency-Key` that has been received is answered as it was then, and not taken a second time.
+        """
+        key = idempotency_key(asked.request)
+        session_id = self._receipts.get(asked.client, key)
+        if session_id is None:
+            session_id = self._sessions.input(asked.client, asked.body.text, asked.body.wish)
+            self._receipts.put(asked.client, key, session_id)
         return _done("Input received", session_id)
 
     # -- Sessions ------------------------------------------------------------------------------------------------------
@@ -237,6 +250,19 @@ class Acts:
         return self._sessions.desk(asked.client, asked.session_id)
 
 
+def idempotency_key(request: Request) -> str | None:
+    """The id that a client has given what it asks, or None.
+
+    :raises Refused: if that is no id.
+    """
+    values = request.head.values(b"idempotency-key")
+    if not values:
+        return None
+    if len(values) != 1 or not _KEY.fullmatch(values[0]):
+        raise Refused(refusals.bad_parameter("Idempotency-Key", "1 to 128 visible ASCII characters"))
+    return values[0].decode("ascii")
+
+
 def _done(message: str, session_id: str) -> Done:
     return Done(status="success", message=message, session_id=session_id)
 
@@ -250,6 +276,7 @@ class Call:
     :ivar answer: the type of what is answered with 200; None for an event stream.
     :ivar summary: one line.
     :ivar faults: statuses of the refusals of its own.
+    :ivar keyed: whether it heeds an `Idempotency-Key`.
     """
 
     method: bytes
@@ -260,6 +287,7 @@ class Call:
     query: type[Struct] = Asker
     body: type[Struct] | None = None
     faults: tuple[int, ...] = ()
+    keyed: bool = False
     segments: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -284,7 +312,7 @@ CALLS = (
     Call(b"GET", "status", Acts.status, Availability, "Whether coding sessions are to be had."),
     Call(b"POST", "start", Acts.start, Done, "Start a session, or see that it runs.", body=Start, faults=_SOME),
     Call(b"POST", "stop", Acts.stop, Done, "End a session.", body=Stop, faults=(404,)),
-    Call(b"POST", "input", Acts.input, Done, "Give a session an input.", body=Input, faults=_SOME),
+    Call(b"POST", "input", Acts.input, Done, "Give a session an input.", body=Input, faults=_SOME, keyed=True),
     Call(b"GET", "sessions", Acts.sessions, Sessions, "The client's sessions."),
     Call(b"GET", _ONE, Acts.session, SessionFacts, "One session.", faults=(404,)),
     Call(b"GET", f"{_ONE}/events", Acts.events, None, "What it tells.", EventsQuery, faults=(404,)),

@@ -22,9 +22,11 @@ from hadesgw.http.websocket import SocketLimits, WebSocket
 from hadesgw.interfaces import ISocketUser
 from hadesgw.policy import closures, refusals
 from hadesgw.policy.credentials import Client
+from hadesgw.policy.receipts import Receipts
 from hadesgw.policy.refusals import Refused
 from hadesgw.policy.seats import Seats
 from hadesgw.resources.codex_refusals import refusal_of
+from hadesgw.sessions.admission import Wish
 from hadesgw.sessions.engine import Decision
 from hadesgw.sessions.incoming import (
     Approval,
@@ -41,7 +43,7 @@ from hadesgw.sessions.incoming import (
 )
 from hadesgw.sessions.messages import Message
 from hadesgw.sessions.refusals import SessionRefused
-from hadesgw.sessions.registry import ISessionObserver, SessionRegistry, Subscription, Wish
+from hadesgw.sessions.registry import ISessionObserver, SessionRegistry, Subscription
 
 NOTHING_TO_STOP = "No active session to stop"
 _UPGRADE = {
@@ -57,6 +59,7 @@ class CodexSocket(Resource):
     :param standing: the client of a name, if it may come in at this moment.
     :param limits: of one socket.
     :param seats: how many sockets and event streams a client may have; the same for both.
+    :param receipts: which inputs have been received; the same for those by HTTP.
     :param clock: monotonic time and timers.
     """
 
@@ -68,6 +71,7 @@ class CodexSocket(Resource):
         standing: Callable[[str], Client | None],
         limits: SocketLimits,
         seats: Seats,
+        receipts: Receipts,
         clock: IReactorTime,
     ) -> None:
         Resource.__init__(self)
@@ -75,6 +79,7 @@ class CodexSocket(Resource):
         self._standing = standing
         self._limits = limits
         self._seats = seats
+        self._receipts = receipts
         self._clock = clock
 
     def render(self, request: Request) -> bytes | int:
@@ -97,7 +102,8 @@ class CodexSocket(Resource):
         return self._open(request, client, handshake, query)
 
     def _open(self, request: Request, client: str, handshake: Handshake, query: SocketQuery) -> int:
-        visit = Visit(self._sessions, client, partial(self._standing, client), knows_ours=bool(handshake.protocol))
+        standing = partial(self._standing, client)
+        visit = Visit(self._sessions, client, standing, self._receipts, knows_ours=bool(handshake.protocol))
         try:
             visit.watch(query.session_id)
         except SessionRefused as refused:
@@ -111,6 +117,7 @@ class Visit:
     """One client at its WebSocket.
 
     :param standing: the client, if it may come in at this moment.
+    :param receipts: which inputs have been received.
     :param knows_ours: whether it has shown that it knows more than the guide's messages, and so can give approvals.
     :ivar after: the seq to begin after, or None to begin with how things stand.
     """
@@ -120,9 +127,16 @@ class Visit:
     _subscription: Subscription
 
     def __init__(
-        self, sessions: SessionRegistry, client: str, standing: Callable[[], Client | None], *, knows_ours: bool
+        self,
+        sessions: SessionRegistry,
+        client: str,
+        standing: Callable[[], Client | None],
+        receipts: Receipts,
+        *,
+        knows_ours: bool,
     ) -> None:
         self._sessions = sessions
+        self._receipts = receipts
         self._client = client
         self._standing = standing
         self._knows_ours = knows_ours
@@ -146,18 +160,20 @@ class Visit:
         if self._standing() is None:
             self._socket.close(closures.NO_LONGER_ADMITTED)
             return
+        envelope = None
         try:
             envelope = read_object(text.encode("utf-8"), Envelope)
             act = ACTS.get(envelope.type)
             if act is None:
-                self._tell("error", f"There is no such message; there are: {', '.join(ACTS)}.", "unknown_type")
+                words = f"There is no such message; there are: {', '.join(ACTS)}."
+                self._tell("error", words, "unknown_type", envelope)
             else:
                 act(self, envelope)
         except Refused as refused:
             words = refused.refusal.message.replace("request body", "message")  # they are HTTP's as well
-            self._tell("error", f"The message was not understood. {words}", refused.refusal.code)
+            self._tell("error", f"The message was not understood. {words}", refused.refusal.code, envelope)
         except SessionRefused as refused:
-            self._tell("error", refused.text, refused.reason.word)
+            self._tell("error", refused.text, refused.reason.word, envelope)
 
     def resumed(self) -> None:
         """The client has caught up with what it was sent: tell it the rest."""
@@ -219,9 +235,15 @@ class Visit:
         self._told, self._told_of = message.seq, self._subscription.session_id
         self._socket.send(message.encoded)
 
-    def _tell(self, kind: str, text: str, code: str) -> None:
-        """Something for this client alone; its seq is that of the last message told, for nothing has been added."""
-        self._socket.send(msgspec.json.encode({"type": kind, "content": text, "code": code, "seq": self._told}))
+    def _tell(self, kind: str, text: str, code: str, answered: Envelope | None) -> None:
+        """Something for this client alone, with the id of what it answers.
+
+        Its seq is that of the last message told, for nothing has been added to the session.
+        """
+        message = {"type": kind, "content": text, "code": code, "seq": self._told}
+        if answered is not None and answered.id is not None:
+            message["id"] = answered.id
+        self._socket.send(msgspec.json.encode(message))
 
     # -- What the guide's clients ask ----------------------------------------------------------------------------------
 
@@ -234,7 +256,8 @@ class Visit:
         wish = read_content(envelope.content, Start).wish
         before = self._told, self._told_of
         starting = self._sessions.start(self._client, wish)
-        starting.addCallback(self._started, wish, before).addErrback(self._refused).addErrback(self._failed)
+        starting.addCallback(self._started, wish, before)
+        starting.addErrback(self._refused, envelope).addErrback(self._failed)
 
     def _started(self, session_id: str, wish: Wish, before: tuple[int, str | None]) -> None:
         if not self._socket.is_open:
@@ -250,21 +273,27 @@ class Visit:
         """`stop_session`."""
         session_id = read_content(envelope.content, Stop).session_id or self._selected
         stopping = self._sessions.stop(self._client, session_id)
-        stopping.addCallback(self._stopped).addErrback(self._refused).addErrback(self._failed)
+        stopping.addCallback(self._stopped, envelope)
+        stopping.addErrback(self._refused, envelope).addErrback(self._failed)
 
-    def _stopped(self, there_was_one: bool) -> None:
+    def _stopped(self, there_was_one: bool, envelope: Envelope) -> None:
         if not there_was_one:
-            self._tell("warning", NOTHING_TO_STOP, "no_session")
+            self._tell("warning", NOTHING_TO_STOP, "no_session", envelope)
 
     def input(self, envelope: Envelope) -> None:
         """`input`."""
-        self._sessions.input(self._client, read_text(envelope.content), Wish(session_id=self._selected))
+        text = read_text(envelope.content)
+        if self._receipts.get(self._client, envelope.id) is not None:
+            self._tell("warning", "This input has been received already", "duplicate", envelope)
+            return
+        session_id = self._sessions.input(self._client, text, Wish(session_id=self._selected))
+        self._receipts.put(self._client, envelope.id, session_id)
 
-    def _refused(self, failure: Failure) -> None:
+    def _refused(self, failure: Failure, envelope: Envelope) -> None:
         failure.trap(SessionRefused)
         refused = failure.value
         assert isinstance(refused, SessionRefused)
-        self._tell("error", refused.text, refused.reason.word)
+        self._tell("error", refused.text, refused.reason.word, envelope)
 
     def _failed(self, failure: Failure) -> None:
         self._log.failure("A session could not be started or stopped", failure)

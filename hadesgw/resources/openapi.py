@@ -31,6 +31,13 @@ _SHARED_FAULTS = {
     "429": "More than the client's share; `Retry-After` says when to ask again.",
     "503": "No engine is ready, or the gateway is going away; `Retry-After` says when to ask again.",
 }
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "What has been received with this key is answered as it was, and not done a second time.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
+}
 _WITH_TEXT = (Input.__name__, Steer.__name__)
 """Bodies whose text a client needs, though not to be read: without one the session refuses, in the guide's words."""
 _ALWAYS = ("400", "401", "403", "414", "429", "503")
@@ -84,7 +91,7 @@ def _operation(call: Call) -> Json:
     operation: Json = {
         "operationId": call.act.__name__,
         "summary": call.summary,
-        "parameters": [*_places(call), *_queries(call)],
+        "parameters": [*_places(call), *_queries(call), *([_KEY] if call.keyed else [])],
         "responses": {"200": _answer(call), **{status: _fault(status) for status in _statuses(call)}},
     }
     if call.body is not None:

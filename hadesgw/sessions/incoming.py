@@ -16,8 +16,8 @@ from msgspec import Meta, Raw, Struct
 from hadesgw.policy import refusals
 from hadesgw.policy.json_object import ObjectReader, characters
 from hadesgw.policy.refusals import Refused
+from hadesgw.sessions.admission import Wish
 from hadesgw.sessions.engine import Decision
-from hadesgw.sessions.registry import Wish
 
 T = TypeVar("T", bound=Struct)
 V = TypeVar("V")
@@ -159,10 +159,14 @@ class SocketQuery(Struct, kw_only=True):
 
 
 class Envelope(Struct):
-    """What every message is."""
+    """What every message is.
+
+    :ivar id: the client's own, repeated in an error; of an input that has been received it makes another one the same.
+    """
 
     type: Name
     content: Raw = Raw(b"null")
+    id: Name | None = None
 
 
 class Resume(Struct):

@@ -13,6 +13,7 @@ from hadesgw.http.site import Request
 from hadesgw.http.websocket import SocketLimits
 from hadesgw.policy.allowance import Rate
 from hadesgw.policy.origins import Origins
+from hadesgw.policy.receipts import Receipts
 from hadesgw.policy.seats import Seats
 from hadesgw.resources.codex_calls import Acts
 from hadesgw.resources.codex_http import Codex
@@ -63,10 +64,11 @@ class SessionsDoor:
         self.standing = dict(self.stage.clients)
         self.seats = Seats(SEATS)
         self.door = Door(origins=Origins([PAGE]))
-        acts = Acts(self.sessions, self.standing.get, self.seats, LIMITS.stall_seconds)
+        receipts = Receipts()
+        acts = Acts(self.sessions, self.standing.get, self.seats, receipts, LIMITS.stall_seconds)
         self.http = Known(Codex("/api/codex", acts, self.standing.get, lambda path: 4096))
         clock = self.door.reactor
-        self.socket = Known(CodexSocket(self.sessions, self.standing.get, LIMITS, self.seats, clock))
+        self.socket = Known(CodexSocket(self.sessions, self.standing.get, LIMITS, self.seats, receipts, clock))
         self.door.site.resource = PathTable({b"/api/codex": self.http, b"/ws/codex": self.socket})
 
     @property

@@ -149,6 +149,30 @@ class GuideTests(Case):
             self.assertEqual(answer.status, 200, kind)
 
 
+class RepetitionTests(Case):
+    """Asking again after a break."""
+
+    def test_same_key(self) -> None:
+        """Is answered as it was, and not done a second time; another client's key is another."""
+        for _ in range(2):
+            said = self.said(self.hall.ask("POST", "/input", {"text": "x"}, Idempotency_Key="k-1"))
+            self.assertEqual(said["session_id"], self.hall.agent.launch.session_id)
+        self.assertEqual((self.hall.agent.asked, len(self.hall.stage.engine.agents)), ([("say", "x")], 1))
+        self.said(self.hall.ask("POST", "/input", {"text": "x"}, "bob", Idempotency_Key="k-1"))
+        self.assertEqual(len(self.hall.stage.engine.agents), 2)
+
+    def test_what_was_not_done(self) -> None:
+        """May be asked again with its key."""
+        self.assertEqual(self.error(self.hall.ask("POST", "/input", {"text": ""}, Idempotency_Key="k"), 400), "no_input")
+        self.said(self.hall.ask("POST", "/input", {"text": "x"}, Idempotency_Key="k"))
+
+    def test_no_key(self) -> None:
+        """What is none is refused."""
+        for key in ("a b", "x" * 129, "\xe9"):
+            answer = self.hall.ask("POST", "/input", {"text": "x"}, Idempotency_Key=key)
+            self.assertEqual(self.error(answer, 400), "invalid_value")
+
+
 class OptionTests(Case):
     """What start, stop and input take beside the guide's."""
 

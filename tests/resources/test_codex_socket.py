@@ -307,6 +307,33 @@ class AdditionTests(Case):
         self.visitor.say("select", {"session_id": second.launch.session_id}).say("interrupt")
         self.assertEqual(second.asked[-1], ("interrupt",))
 
+    def test_said_again(self) -> None:
+        """An input whose id has been received is not taken twice, whoever of the client's says it again, by any way."""
+        self.visitor.say_bytes(b'{"type":"input","content":"once","id":"i-1"}')
+        self.visitor.caller.reset()
+        again = self.hall.visit().say_bytes(b'{"type":"input","content":"once","id":"i-1"}')
+        last = again.messages[-1]
+        self.assertEqual((last["type"], last["code"], last["id"]), ("warning", "duplicate", "i-1"))
+        answer = self.hall.ask("POST", "/input", {"text": "once"}, Idempotency_Key="i-1")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(self.hall.sessions.session("alice", None)["queued"], 1)
+        again.say_bytes(b'{"type":"input","content":"twice","id":"i-2"}')
+        self.assertEqual(self.hall.sessions.session("alice", None)["queued"], 2)
+
+    def test_ids_come_back(self) -> None:
+        """An error says which message it answers; one that was not done may be said again with its id."""
+        for payload in (
+            b'{"type":"nothing","id":"x"}',
+            b'{"type":"input","id":"x","content":5}',
+            b'{"type":"input","id":"x","content":""}',
+            b'{"type":"start_session","id":"x","content":{"engine":"none"}}',
+            b'{"type":"stop_session","id":"x","content":{"session_id":"none"}}',
+        ):
+            self.visitor.say_bytes(payload)
+            self.assertEqual((self.visitor.messages[-1]["type"], self.visitor.messages[-1]["id"]), ("error", "x"))
+        self.visitor.say_bytes(b'{"type":"input","id":"x","content":"now"}')
+        self.assertEqual(self.visitor.told("input_received")[-1]["text"], "now")
+
     def test_selecting_what_is_not_there(self) -> None:
         """Changes nothing."""
         self.visitor.say("select", {"session_id": "session_of_bob"}).say("steer", "still here")
