@@ -214,3 +214,16 @@ class BuildTests(SynchronousTestCase):
         gates = [cast(Limiter, LAYERS["limiter"](parts, path, Leaf(hold)))._gate for path in config.tree]
         self.assertEqual(gates, [parts.gates[0], parts.gates[0], None])
         self.assertEqual(parts.gates[0].slots.free, 16)
+
+    def test_what_cannot_be_traced(self) -> None:
+        """It is read from listeners, clients and tree; the gauge stands before anybody has come."""
+        for text, reasons in (
+            ('[clients]\nanonymous = "user"', ["anonymous"]),
+            ('[tree]\n"/v1" = ["metered", "proxy"]', ["unguarded"]),
+            ('[server]\nlisten = ["unix:/a"]\n[clients]\nanonymous = "user"', []),
+            ("", []),
+        ):
+            parts = self._parts(parse(f"{_UPSTREAM}{text}\n", "test.toml", Path("/nowhere")))
+            self.assertEqual(parts.conveyance.reasons, reasons, text)
+            gauge = parts.registry.get_sample_value("hades_codex_zero_propagation")
+            self.assertEqual(gauge, bool(reasons), text)
