@@ -17,10 +17,11 @@ from hadesgw.config import Config
 from hadesgw.interfaces import IRequestLog, ISessionMeter
 from hadesgw.policy.credentials import ClientStore
 from hadesgw.policy.session_tokens import SessionTokens
+from hadesgw.sessions.admission import Settings
 from hadesgw.sessions.engine import IEngine, Launch
 from hadesgw.sessions.git import Git
 from hadesgw.sessions.model_call import GatewayModel
-from hadesgw.sessions.registry import SessionRegistry, Settings
+from hadesgw.sessions.registry import SessionRegistry
 from hadesgw.sessions.rehearsal import INSTRUCTIONS, RehearsalEngine
 from hadesgw.sessions.session import Bounds
 from hadesgw.sessions.workspace import Workspace

@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from zope.interface import Interface
 from hadesgw.interfaces import IRequestLog, ISessionMeter
 from hadesgw.policy.credentials import Client
 from hadesgw.policy.session_tokens import SessionTokens
+from hadesgw.sessions.admission import Admission, Granted, Settings, Wish
 from hadesgw.sessions.conductor import Conductor, Errand
 from hadesgw.sessions.desk import Desk
 from hadesgw.sessions.effects import Effects
@@ -28,7 +28,7 @@ from hadesgw.sessions.engine import Decision, IEngine, Launch
 from hadesgw.sessions.git import Git, Repository
 from hadesgw.sessions.messages import Message
 from hadesgw.sessions.refusals import Reason, SessionRefused
-from hadesgw.sessions.session import Bounds, Identity, Session, require_fit
+from hadesgw.sessions.session import Identity, Session, require_fit
 from hadesgw.sessions.snapshots import Snapshots
 from hadesgw.sessions.workspace import Workspace
 
@@ -47,54 +47,6 @@ class ISessionObserver(Interface):
 
         Not called for an observer of the default session: it hears of the next one.
         """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a client wants of the session that it starts.
-
-    :ivar session_id: of a session that exists; None for the client's default session.
-    :ivar workspace: None for the configured default, or the only one there is.
-    :ivar engine: None for the configured one.
-    :ivar model: None for the first that the client may use.
-    :ivar restart: end the session that is there, and start afresh.
-    :ivar new: start a further session beside the default one.
-    """
-
-    session_id: str | None = None
-    workspace: str | None = None
-    engine: str | None = None
-    model: str | None = None
-    restart: bool = False
-    new: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the configuration says about sessions.
-
-    :ivar engine: name of the engine that is meant when none is named.
-    :ivar default_workspace: likewise, or "".
-    :ivar model: likewise, or "" when the configuration names no model.
-    :ivar per_client: sessions of one client at one time.
-    :ivar most: sessions at one time.
-    :ivar git_seconds: that one run of git may take.
-
-    The others are those of :class:`Launch`.
-    """
-
-    engine: str
-    default_workspace: str
-    model: str
-    approval: str
-    sandbox: str
-    session_header: str
-    context_tokens: int
-    output_tokens: int
-    bounds: Bounds
-    per_client: int
-    most: int
-    git_seconds: float
 
 
 class Subscription:
@@ -180,12 +132,9 @@ class SessionRegistry:
         log: IRequestLog,
     ) -> None:
         self._settings = settings
-        self._engines = engines
-        self._workspaces = workspaces
+        self._admission = Admission(settings, engines, workspaces, standing, base_url)
         self._git = git
         self.tokens = tokens
-        self._standing = standing
-        self._base_url = base_url
         self._scratch = scratch
         self._in_thread = in_thread
         self._clock = clock
@@ -212,10 +161,7 @@ class SessionRegistry:
             "session_active": conductor is not None and conductor.session.active,
             "session_id": None if conductor is None else conductor.session.session_id,
             "obstacle": None if conductor is not None else self._obstacle(client),
-            "engine": self._settings.engine,
-            "engines": sorted(self._engines),
-            "workspace": self._usual_workspace(),
-            "workspaces": sorted(self._workspaces),
+            **self._admission.choices(),
             "sessions": len(self._of(client)),
         }
 
@@ -383,11 +329,18 @@ class SessionRegistry:
 
     # -- Making a session ----------------------------------------------------------------------------------------------
 
+    def _judge(self, client: str, wish: Wish) -> Granted:
+        """:raises SessionRefused: if there can be no new session."""
+        if self._closing:
+            raise SessionRefused(Reason.DRAINING, "the gateway is about to stop; come again when it has restarted")
+        return self._admission.judge(client, wish, len(self._of(client)), len(self._conductors))
+
     def _make(self, client: str, wish: Wish, *, default: bool = False) -> Conductor:
-        workspace, engine, model, base_url = self._judge(client, wish)
+        granted = self._judge(client, wish)
+        engine, workspace = granted.engine, granted.workspace
         session_id = f"session_{self._entropy(12).hex()}"
         session = Session(
-            Identity(session_id, client, workspace.name, engine.name, model),
+            Identity(session_id, client, workspace.name, engine.name, granted.model),
             self._settings.bounds,
             self._clock.seconds,
             self._wall,
@@ -396,7 +349,7 @@ class SessionRegistry:
         root = workspace.resolved()
         conductor = Conductor(
             session,
-            self._errand(engine, self._launch(session_id, root, model, base_url), client),
+            self._errand(engine, self._launch(session_id, root, granted), client),
             self._clock,
             self._log,
             lambda message: self._told(session_id, message),
@@ -423,15 +376,15 @@ class SessionRegistry:
             for subscription in self._waiting.pop(identity.client, []):
                 self._attach(subscription, conductor)
 
-    def _launch(self, session_id: str, root: Path, model: str, base_url: str) -> Launch:
+    def _launch(self, session_id: str, root: Path, granted: Granted) -> Launch:
         settings = self._settings
         return Launch(
             session_id=session_id,
             workspace=root,
-            model=model,
+            model=granted.model,
             approval=settings.approval,
             sandbox=settings.sandbox,
-            base_url=base_url,
+            base_url=granted.base_url,
             token="",
             session_header=settings.session_header,
             context_tokens=settings.context_tokens,
@@ -542,74 +495,6 @@ class SessionRegistry:
                     f"the session there is has the {name} {had}; ask for a new one, or for a restart",
                 )
         return conductor
-
-    # -- Judging -------------------------------------------------------------------------------------------------------
-
-    def _judge(self, client: str, wish: Wish) -> tuple[Workspace, IEngine, str, str]:
-        """What a new session would have.
-
-        :raises SessionRefused: if it cannot be.
-        """
-        if self._closing:
-            raise SessionRefused(Reason.DRAINING, "the gateway is about to stop; come again when it has restarted")
-        workspace = self._workspace(wish.workspace)
-        engine = self._engine(wish.engine or self._settings.engine)
-        base_url = self._base_url()
-        if base_url is None:
-            raise SessionRefused(
-                Reason.NO_ENGINE,
-                "no listener that an agent could call its model through; add a tcp: listener on 127.0.0.1",
-            )
-        model = self._model(client, wish.model)
-        if len(self._of(client)) >= self._settings.per_client:
-            raise SessionRefused(Reason.TOO_MANY_SESSIONS, "you have as many sessions as you may; stop one")
-        if len(self._conductors) >= self._settings.most:
-            raise SessionRefused(Reason.TOO_MANY_SESSIONS, "the gateway has as many sessions as it takes; come later")
-        return workspace, engine, model, base_url
-
-    def _usual_workspace(self) -> str | None:
-        if self._settings.default_workspace:
-            return self._settings.default_workspace
-        return next(iter(self._workspaces)) if len(self._workspaces) == 1 else None
-
-    def _workspace(self, wanted: str | None) -> Workspace:
-        if not self._workspaces:
-            raise SessionRefused(
-                Reason.NO_WORKSPACE,
-                'no workspace is configured; add workspaces = { name = "/folder" } to [sessions], and restart',
-            )
-        name = wanted or self._usual_workspace()
-        known = ", ".join(sorted(self._workspaces))
-        if name is None:
-            raise SessionRefused(Reason.NO_WORKSPACE, f"say which workspace: {known}")
-        if name not in self._workspaces:
-            raise SessionRefused(Reason.UNKNOWN_WORKSPACE, f"there is no such workspace; there is {known}")
-        obstacle = self._workspaces[name].obstacle()
-        if obstacle is not None:
-            raise SessionRefused(Reason.NO_WORKSPACE, obstacle)
-        return self._workspaces[name]
-
-    def _engine(self, name: str) -> IEngine:
-        if name not in self._engines:
-            known = ", ".join(sorted(self._engines)) or "none"
-            raise SessionRefused(Reason.UNKNOWN_ENGINE, f"there is no such engine; there is {known}")
-        obstacle = self._engines[name].obstacle()
-        if obstacle is not None:
-            raise SessionRefused(Reason.NO_ENGINE, obstacle)
-        return self._engines[name]
-
-    def _model(self, client: str, wanted: str | None) -> str:
-        standing = self._standing(client)
-        own = None if standing is None else standing.models
-        if wanted is None:
-            usual = self._settings.model
-            model = usual if own is None or usual in own else own[0]
-            if not model:
-                raise SessionRefused(Reason.BAD_REQUEST, "say which model: the configuration names none")
-            return model
-        if own is not None and wanted not in own:
-            raise SessionRefused(Reason.BAD_REQUEST, "that model is not among those you may use")
-        return wanted
 
     # -- The end -------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,8 @@ from hadesgw.policy.refusals import Refusal
 from hadesgw.service.gateway import Gateway, Termination
 from hadesgw.service.listeners import ListenerRefused
 from hadesgw.service.surplus import SurplusWatch
-from hadesgw.sessions.registry import SessionRegistry, Wish
+from hadesgw.sessions.admission import Wish
+from hadesgw.sessions.registry import SessionRegistry
 from hadesgw.telemetry.log import Log, Sink
 from tests.sessions.stage import Stage
 from tests.wire.door import Door, Leaf, hold

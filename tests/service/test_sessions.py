@@ -13,8 +13,9 @@ from zope.interface.verify import verifyObject
 from hadesgw.config import parse
 from hadesgw.policy.credentials import ClientDirectory, ClientStore, Role, anonymous_client
 from hadesgw.service.sessions import make_sessions, rehearsal_engine
+from hadesgw.sessions.admission import Wish
 from hadesgw.sessions.engine import IEngine
-from hadesgw.sessions.registry import SessionRegistry, Wish
+from hadesgw.sessions.registry import SessionRegistry
 from tests.sessions.stage import Ledger, ScriptedEngine
 
 

@@ -16,10 +16,11 @@ from zope.interface.verify import verifyObject
 from hadesgw.interfaces import IRequestLog, ISessionMeter
 from hadesgw.policy.credentials import Client, Role
 from hadesgw.policy.session_tokens import SessionTokens
+from hadesgw.sessions.admission import Settings
 from hadesgw.sessions.engine import AgentEvent, Decision, EngineFailure, IAgent, IAgentObserver, IEngine, Launch
 from hadesgw.sessions.git import Finished
 from hadesgw.sessions.messages import Message
-from hadesgw.sessions.registry import ISessionObserver, SessionRegistry, Settings
+from hadesgw.sessions.registry import ISessionObserver, SessionRegistry
 from hadesgw.sessions.session import Bounds
 from hadesgw.sessions.workspace import Workspace
 

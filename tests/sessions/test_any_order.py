@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from hadesgw.sessions.admission import Wish
 from hadesgw.sessions.engine import (
     ApprovalAsked,
     Decision,
@@ -24,7 +25,7 @@ from hadesgw.sessions.engine import (
     TurnEnded,
 )
 from hadesgw.sessions.refusals import SessionRefused
-from hadesgw.sessions.registry import Subscription, Wish
+from hadesgw.sessions.registry import Subscription
 from tests.sessions.stage import BOUNDS, SETTINGS, ScriptedAgent, ScriptedEngine, Stage, Watcher
 
 CLIENTS = st.sampled_from(["alice", "bob"])

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw.policy.refusals import Refused
 from hadesgw.sessions import incoming
+from hadesgw.sessions.admission import Wish
 from hadesgw.sessions.engine import Decision
 from hadesgw.sessions.incoming import (
     Answer,
@@ -27,7 +28,6 @@ from hadesgw.sessions.incoming import (
     read_query,
     read_text,
 )
-from hadesgw.sessions.registry import Wish
 
 KINDS = [value for value in vars(incoming).values() if isinstance(value, type) and issubclass(value, Struct)]
 KINDS = [kind for kind in KINDS if kind.__module__ == incoming.__name__]

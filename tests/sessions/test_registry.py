@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw.policy.credentials import Credential
+from hadesgw.sessions.admission import Settings, Wish
 from hadesgw.sessions.conductor import STOP_SECONDS
 from hadesgw.sessions.engine import (
     ApprovalAsked,
@@ -23,7 +24,6 @@ from hadesgw.sessions.engine import (
     TurnEnded,
 )
 from hadesgw.sessions.refusals import Reason, SessionRefused
-from hadesgw.sessions.registry import Settings, Wish
 from hadesgw.sessions.workspace import Workspace
 from tests.sessions.stage import SETTINGS, ScriptedEngine, Stage, with_bounds
 
