@@ -1,26 +1,26 @@
-"""What has been received already, by ids that clients give: so that saying it again, after a break, does no harm."""
+"""What has been received already, by keys that clients give: so that saying it again, after a break, does no harm."""
 
 from __future__ import annotations
 
 MOST_PER_CLIENT = 256
-"""Ids that are remembered of one client, the latest ones: far more than a client can have in doubt after a break."""
+"""Keys that are remembered of one client, the latest ones: far more than a client can have in doubt after a break."""
 
 
 class Receipts:
-    """Remembers for each client what the things it has sent have led to, by their ids."""
+    """Remembers for each client what the things it has sent have led to, by their keys."""
 
     def __init__(self) -> None:
         self._of: dict[str, dict[str, str]] = {}
 
-    def get(self, client: str, id: str | None) -> str | None:
-        """What the thing of that id has led to; None if it has not been received, or has none."""
-        return None if id is None else self._of.get(client, {}).get(id)
+    def get(self, client: str, key: str | None) -> str | None:
+        """What the thing of that key has led to; None if it has not been received, or has none."""
+        return None if key is None else self._of.get(client, {}).get(key)
 
-    def put(self, client: str, id: str | None, outcome: str) -> None:
-        """Remember it; without an id nothing is."""
-        if id is None:
+    def put(self, client: str, key: str | None, outcome: str) -> None:
+        """Remember it; without a key nothing is."""
+        if key is None:
             return
         known = self._of.setdefault(client, {})
-        known[id] = outcome
+        known[key] = outcome
         if len(known) > MOST_PER_CLIENT:
             del known[next(iter(known))]

@@ -163,7 +163,8 @@ class RepetitionTests(Case):
 
     def test_what_was_not_done(self) -> None:
         """May be asked again with its key."""
-        self.assertEqual(self.error(self.hall.ask("POST", "/input", {"text": ""}, Idempotency_Key="k"), 400), "no_input")
+        answer = self.hall.ask("POST", "/input", {"text": ""}, Idempotency_Key="k")
+        self.assertEqual(self.error(answer, 400), "no_input")
         self.said(self.hall.ask("POST", "/input", {"text": "x"}, Idempotency_Key="k"))
 
     def test_no_key(self) -> None:
