@@ -17,7 +17,7 @@ function intruders(page: Page): Promise<string[]> {
         if (/^on/i.test(name) || ["srcdoc", "srcset", "formaction", "ping", "background", "poster"].includes(name)) found.push(`${element.tagName} has ${name}`);
         if (["href", "src", "action", "xlink:href", "data"].includes(name) && !/^(https?:|mailto:|#)/.test(value)) found.push(`${element.tagName} ${name}=${value.slice(0, 100)}`);
       }
-      if (element instanceof HTMLAnchorElement && /^https?:/.test(element.href) && !(element.relList.contains("noopener") && element.relList.contains("noreferrer"))) found.push(`a link tells who follows it: ${element.href}`);
+      if (element instanceof HTMLAnchorElement && /^https?:/.test(element.getAttribute("href") ?? "") && !(element.relList.contains("noopener") && element.relList.contains("noreferrer"))) found.push(`a link tells who follows it: ${element.href}`);
     }
     if ((window as unknown as { pwned?: unknown }).pwned !== undefined || ({} as { pwned?: unknown }).pwned !== undefined) found.push("something ran");
     if (document.querySelectorAll("#app").length !== 1) found.push("#app was made twice");
