@@ -71,7 +71,8 @@ function Log({ shown }: { shown: Shown }) {
 }
 
 const FIRST = 24;
-const STEP = 8;
+const STEP = 16;
+const STEP_MS = 150;
 
 /** The last turns, and from one idle moment to the next some more before them. A turn that is as it was is the same vnode. */
 function use_turns(turns: readonly TurnView[]): readonly VNode[] {
@@ -82,7 +83,7 @@ function use_turns(turns: readonly TurnView[]): readonly VNode[] {
   useEffect(() => {
     if (turns.length === 0) return;
     if (left_out === null) set_left_out(missing);
-    return missing > 0 ? in_idle_time(() => set_left_out(Math.max(0, missing - STEP))) : undefined;
+    return missing > 0 ? in_idle_time(() => set_left_out(Math.max(0, missing - STEP)), STEP_MS) : undefined;
   }, [missing, turns.length === 0]);
   const before = made.current;
   made.current = new Map();
