@@ -49,6 +49,7 @@ from hadesgw.sessions.engine import (
     Warned,
 )
 from hadesgw.sessions.family import MARK, Family, Marked, Namespace
+from hadesgw.sessions.jsonl import Name
 from hadesgw.sessions.rpc import Envelope, Id, Peer, Refused, Silent, Unanswered
 
 LAUNCH_SECONDS = 20.0
@@ -88,7 +89,7 @@ class _Granted(msgspec.Struct, frozen=True):
 class _Thread(msgspec.Struct, frozen=True):
     """A conversation."""
 
-    id: str
+    id: Name
 
 
 class _Started(msgspec.Struct, frozen=True, rename="camel"):
@@ -161,10 +162,14 @@ class CodexEngine:
         if self._trial is None:
             try:
                 self._homes.open()
+                tried = self._tried()
             except HomeUnusable as unusable:
                 self._obstacle = str(unusable)
                 return succeed(None)
-            self._trial = Trial(self._reactor, self._program.path, self._tried(), enclosed=self._confinement.enclosed)
+            except OSError as error:
+                self._obstacle = f"sessions.codex.state: {self._homes.root} cannot be used: {error.strerror}"
+                return succeed(None)
+            self._trial = Trial(self._reactor, self._program.path, tried, enclosed=self._confinement.enclosed)
         return self._trial.made()
 
     def close(self) -> None:
@@ -197,20 +202,19 @@ class CodexEngine:
                 f"context_tokens ({launch.context_tokens}) less output_tokens ({launch.output_tokens}) leaves {prompt}"
                 f" tokens for prompts, and Codex needs {LEAST_PROMPT_TOKENS}: raise [budget] or the upstream's own"
             )
-        home = self._homes.home(launch.session_id)
         try:
-            agent = self._agent(launch, observer, home)
+            agent = self._agent(launch, observer)
         except OSError as error:
-            self._homes.forget(home)
             raise EngineFailure(f"Codex cannot be started: {error.strerror}") from None
         await agent.begin()
         return agent
 
-    def _agent(self, launch: Launch, observer: Any, home: Path) -> CodexAgent:
+    def _agent(self, launch: Launch, observer: Any) -> CodexAgent:
         """An agent whose process has been started.
 
         :raises OSError: if it cannot be.
         """
+        home = self._homes.home(launch.session_id)
         mark = self._entropy(8).hex()
         confined = self._confinement.enclosed
         scratch = SCRATCH if confined else home / "tmp"
@@ -247,7 +251,7 @@ class CodexEngine:
             workspace=workspace,
             writable=writable,
             own=[home],
-            needed=[self._program.folder, *self._confinement.readable],
+            needed=[self._program.folder, *(folder.resolve() for folder in self._confinement.readable)],
             hidden=[self._homes.root, *self._confinement.hidden],
         )
 

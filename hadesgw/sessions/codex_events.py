@@ -10,7 +10,7 @@ import os.path
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -28,6 +28,7 @@ from hadesgw.sessions.engine import (
     Usage,
     Warned,
 )
+from hadesgw.sessions.jsonl import Name
 
 LARGEST_TEXT = 256 << 10
 """Characters of one text that is told; what is in the middle of longer ones is left out."""
@@ -76,7 +77,7 @@ class _Change(_Struct, frozen=True):
 class _Item(_Struct, frozen=True):
     """A step, with the fields of all kinds of steps."""
 
-    id: str
+    id: Name
     type: str
     status: str | None = None
     text: str = ""
@@ -104,7 +105,7 @@ class _ItemTold(_Struct, frozen=True):
 class _Delta(_Struct, frozen=True):
     """A piece of a step."""
 
-    item_id: str
+    item_id: Name
     delta: str
 
 
@@ -125,7 +126,7 @@ class _ErrorTold(_Struct, frozen=True):
 class _Turn(_Struct, frozen=True):
     """A turn."""
 
-    id: str
+    id: Name
     status: str = ""
     error: _Trouble | None = None
 
@@ -187,7 +188,7 @@ class _WarningTold(_Struct, frozen=True):
 class _CommandAsked(_Struct, frozen=True):
     """`item/commandExecution/requestApproval`."""
 
-    item_id: str
+    item_id: Name
     command: str | None = None
     cwd: str | None = None
     reason: str | None = None
@@ -197,12 +198,11 @@ class _CommandAsked(_Struct, frozen=True):
 class _FilesAsked(_Struct, frozen=True):
     """`item/fileChange/requestApproval`."""
 
-    item_id: str
+    item_id: Name
     reason: str | None = None
     grant_root: str | None = None
 
 
-Form = TypeVar("Form", bound=msgspec.Struct)
 Asked = tuple[str, dict[str, Any], tuple[Decision, ...]]
 """Kind, body and decisions of a request for approval."""
 
@@ -330,6 +330,7 @@ class Narrator:
         if not text:
             return
         if item_id not in self._said:
+            _make_room(self._said)
             self._said[item_id] = 0
             self._messages += 1
             if self._messages > 1:
@@ -342,8 +343,7 @@ class Narrator:
         return Item(phase, item.id, kind, body(self, item))
 
     def _remember(self, item: _Item) -> None:
-        while len(self._changes) >= _REMEMBERED:
-            del self._changes[next(iter(self._changes))]
+        _make_room(self._changes)
         self._changes[item.id] = item.changes
 
     def _touched(self, item: _Item) -> Iterator[str]:
@@ -494,6 +494,12 @@ def shortened(text: str) -> str:
         return text
     half = LARGEST_TEXT // 2
     return f"{text[:half]}\n[... {len(text) - 2 * half} characters are left out ...]\n{text[-half:]}"
+
+
+def _make_room(remembered: dict[str, Any]) -> None:
+    """For one more; the oldest is forgotten, should Codex begin more than it ends."""
+    while len(remembered) >= _REMEMBERED:
+        del remembered[next(iter(remembered))]
 
 
 def _words(trouble: _Trouble) -> str:

@@ -263,6 +263,7 @@ class Homes:
             )
         try:
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._root = self._root.resolve()  # an enclosure shows a folder at one path, and not by links as well
             self._root.chmod(0o700)
             for folder in self._root.iterdir():
                 if _deserted(folder):

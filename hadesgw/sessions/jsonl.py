@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+Name = Annotated[str, msgspec.Meta(max_length=256)]
+"""What the other side calls something: no longer than we may keep it."""
 _NEWLINE = 10
 
 

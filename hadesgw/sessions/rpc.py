@@ -9,8 +9,10 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from hadesgw.sessions.jsonl import Name
+
 METHOD_NOT_FOUND = -32601
-Id = int | str
+Id = int | Name
 
 
 class Complaint(msgspec.Struct, frozen=True):

@@ -317,11 +317,12 @@ class ApprovalTests(SynchronousTestCase):
         ):
             self.assertEqual(offered(available), expected)
 
-    def test_changes_remembered_are_bounded(self) -> None:
+    def test_what_is_remembered_is_bounded(self) -> None:
         """However many begin and never end."""
         for number in range(1_000):
             self.narrator.retell("item/started", raw(item(type="fileChange", id=str(number), changes=[EDIT])))
-        self.assertLessEqual(len(self.narrator._changes), 64)
+            self.narrator.retell("item/agentMessage/delta", raw({"itemId": str(number), "delta": "x"}))
+        self.assertLessEqual(max(len(self.narrator._changes), len(self.narrator._said)), 64)
 
 
 class WordTests(SynchronousTestCase):
@@ -378,6 +379,8 @@ class HostileTests(SynchronousTestCase):
             ("item/started", {"item": {"id": 1, "type": "agentMessage"}}),
             ("item/started", {}),
             ("turn/started", []),
+            ("turn/started", {"turn": {"id": "x" * 257}}),
+            ("item/agentMessage/delta", {"itemId": "x" * 257, "delta": "x"}),
             ("thread/tokenUsage/updated", {"tokenUsage": {"total": {"inputTokens": "many"}}}),
         ):
             self.assertRaises(msgspec.DecodeError, Narrator(WORKSPACE).retell, method, raw(params))

@@ -198,6 +198,14 @@ class HomesTests(SynchronousTestCase):
         self.make(remove_tree).open()
         self.assertEqual((dead.exists(), strange.exists(), kept.exists()), (False, True, True))
 
+    def test_a_place_behind_a_link(self) -> None:
+        """Is known by its real path, at which an enclosure can show it."""
+        real = Path(self.mktemp()).absolute()
+        real.mkdir()
+        self.root.symlink_to(real)
+        self.homes.open()
+        self.assertEqual(self.homes.home("a").parents[1], real.resolve())
+
     def test_places_that_cannot_be(self) -> None:
         """One that cannot be written, and one where Codex refuses to live, are refused with what to do."""
         for root in (Path("/proc/nowhere"), Path("/tmp/state"), Path("/tmp/../tmp/state")):
