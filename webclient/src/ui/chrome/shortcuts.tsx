@@ -52,7 +52,8 @@ export function Shortcuts() {
         </h2>
         <QuietButton icon="close" label={t.close} onClick={close} />
       </header>
-      <div class="dialog-body">
+      {/* A stop for the keyboard, because it scrolls where there is little room. */}
+      <div class="dialog-body" tabIndex={0} role="group" aria-label={t.shortcuts.title}>
         <h3>{t.shortcuts.everywhere}</h3>
         <Keys rows={everywhere} />
         <h3>{t.shortcuts.in_transcript}</h3>
