@@ -261,6 +261,13 @@ def require_plain_repository(root: Path) -> None:
         mode = folder.lstat().st_mode
     except OSError:
         raise SessionRefused(Reason.GIT, "the workspace is no git repository; make it one: git init") from None
+    try:
+        _require_plain(folder, mode)
+    except OSError as error:  # it goes away while we look, or is closed to us
+        raise _outside(f"its .git cannot be looked at ({error.strerror})") from None
+
+
+def _require_plain(folder: Path, mode: int) -> None:
     if not stat.S_ISDIR(mode):
         raise _outside("its .git is a link or a pointer to another place")
     for name in ("commondir", "config.worktree", "objects/info/alternates", "objects/info/http-alternates"):

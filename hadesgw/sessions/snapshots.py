@@ -175,15 +175,22 @@ class Snapshots:
 
     def _prepare(self) -> None:
         """Make the shadow, once; and borrow of a repository beside it as soon as there is one."""
-        if not (self._shadow / "HEAD").exists():
-            for name in ("objects/info", "refs", "info"):
-                (self._shadow / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-            (self._shadow / "info" / "attributes").write_text(_ATTRIBUTES)
-            (self._shadow / "config").write_text("[core]\n\trepositoryformatversion = 0\n")
-            (self._shadow / "HEAD").write_text("ref: refs/heads/none\n")
-        (self._shadow / "index.lock").unlink(missing_ok=True)  # of a run that was ended
-        if not self._alternates.exists():
-            self._borrow()
+        try:
+            self._make()
+            (self._shadow / "index.lock").unlink(missing_ok=True)  # of a run that was ended
+            if not self._alternates.exists():
+                self._borrow()
+        except OSError as error:
+            raise SessionRefused(Reason.GIT, f"there is no place for pictures ({error.strerror})") from None
+
+    def _make(self) -> None:
+        if (self._shadow / "HEAD").exists():
+            return
+        for name in ("objects/info", "refs", "info"):
+            (self._shadow / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._shadow / "info" / "attributes").write_text(_ATTRIBUTES)
+        (self._shadow / "config").write_text("[core]\n\trepositoryformatversion = 0\n")
+        (self._shadow / "HEAD").write_text("ref: refs/heads/none\n")
 
     @property
     def _alternates(self) -> Path:
