@@ -129,6 +129,12 @@ webclient-test: $(DIST) .venv/run.stamp debian | build  ## types, unit tests, si
 	$(NPM) run --silent size
 	$(NPM) run --silent e2e
 
+.PHONY: webclient-pictures
+webclient-pictures: build/webclient/states  ## the pictures of docs/webclient.md, anew from those of webclient-test
+	@cp $</tool-waiting-wide-light.png docs/pictures/webclient-tool.png
+	@cp $</inspector-stream-wide-light.png docs/pictures/webclient-stream.png
+	@cp $</memory-wide-light.png docs/pictures/webclient-memory.png
+
 .PHONY: webclient-bench
 webclient-bench: $(DIST) .venv/run.stamp debian | build  ## what the page weighs and how fast it is: a table, and figures in JSON
 	$(NPM) run --silent bench
