@@ -93,7 +93,7 @@ class Channel(Protocol):
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
         self.write: Callable[[bytes], None] = in_turn(transport, eager_writer(transport))
-        self._peer, self._host = transport.getPeer(), transport.getHost()
+        self.peer, self.host = transport.getPeer(), transport.getHost()
         transport.registerProducer(self, True)  # type: ignore[attr-defined]
         if not self.site.opened(self):
             self._refuse(refusals.TOO_MANY_CONNECTIONS, self.site.correlator.identify(()))
@@ -474,11 +474,11 @@ class Channel(Protocol):
 
     def getPeer(self) -> IAddress:
         """The client's address."""
-        return self._peer
+        return self.peer
 
     def getHost(self) -> IAddress:
         """Our address."""
-        return self._host
+        return self.host
 
     def isSecure(self) -> bool:
         """Whether the connection is TLS."""

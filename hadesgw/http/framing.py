@@ -173,17 +173,17 @@ def _judge_head(raw: bytes, limits: HeadLimits) -> RequestHead:
         raise Refused(refusals.BAD_EXPECTATION)
     length = _body_length(index.get(b"content-length"), index.get(b"transfer-encoding"), minor)
     connection = index.get(b"connection")
-    return RequestHead(
-        method=method,
-        target=target,
-        path=path,
-        minor=minor,
-        fields=fields,
-        index=index,
-        host=_read_host(index.get(b"host"), minor),
-        length=length,
-        keep_alive=minor == 1 if connection is None else _persists(connection, minor == 1),
-        expects_continue=expectation is not None and length != 0,
+    return RequestHead(  # by position: ten keywords would cost as much as all the rules
+        method,
+        target,
+        path,
+        minor,
+        fields,
+        index,
+        _read_host(index.get(b"host"), minor),
+        length,
+        minor == 1 if connection is None else _persists(connection, minor == 1),
+        expectation is not None and length != 0,
     )
 
 

@@ -41,16 +41,17 @@ class Relay(Protocol):
     :param observer: told of aborted upstream work and of contradicting ids.
     """
 
+    _asking: Any = None  # what can be cancelled until the answer's head is here
+    _answer: Answer | None = None
+    _events: EventScanner | None = None
+    _cutter: EventCutter | None = None
+    _seen_by: IAnswerObserver | None = None
+    _ended = False
+
     def __init__(self, request: Request, idle_seconds: float, observer: IProxyObserver) -> None:
         self._request = request
         self._idle_seconds = idle_seconds
         self._observer = observer
-        self._asking: Any = None  # what can be cancelled until the answer's head is here
-        self._answer: Answer | None = None
-        self._events: EventScanner | None = None
-        self._cutter: EventCutter | None = None
-        self._seen_by: IAnswerObserver | None = None
-        self._ended = False
 
     def ask(self, upstream: IUpstream, fields: Fields, body: BytesBody, may_resend: Callable[[], bool]) -> None:
         """Ask `upstream` what the request asks, and relay what comes of it; see :meth:`IUpstream.send`."""
@@ -102,14 +103,22 @@ class Relay(Protocol):
             request.write(b"")  # whoever waits for events may see at once that they will come
         else:
             whole = answer.take_whole()
-            if whole is not None:  # nobody has to be paused, watched or waited for
-                self.dataReceived(whole)
-                self.connectionLost(DONE)
+            if whole is not None:
+                self._finish_whole(whole)
                 return
         answer.deliverBody(self)
         if not self._ended:
             request.on_late = self._idle
             request.watch(self._idle_seconds)
+
+    def _finish_whole(self, body: bytes) -> None:
+        """All of the answer is here: nobody has to be paused, watched or waited for."""
+        self._request.write(body)
+        if self._seen_by is not None:
+            self._seen_by.passed(body)
+            self._seen_by.completed()
+        self._end()
+        self._request.finish()
 
     def _begin_events(self, fields: Fields) -> Fields:
         """The answer is a stream of events: never of stated length, or one of ours could fill up what is missing."""

@@ -63,8 +63,7 @@ class Request(server.Request):
         # What the constructors of three base classes set, without their detours; a test compares with theirs.
         self.channel = channel
         self.transport = channel.transport
-        self.client = channel.getPeer()
-        self.host = channel.getHost()
+        self.client, self.host = channel.peer, channel.host
         self.notifications: list[Deferred[None]] = []
         self.cookies: list[bytes] = []
         self.received_cookies: dict[bytes, bytes] = {}
@@ -154,7 +153,11 @@ class Request(server.Request):
         try:
             self._ended(True)  # before the channel begins the next request
         finally:
-            server.Request._cleanup(self)
+            if self.channel is not None and not (self.producer or self.content or self.notifications):
+                self.channel.requestDone(self)
+                self.channel = None
+            else:  # there is more to do, and Twisted's does it
+                server.Request._cleanup(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """The connection is gone, and with it the answer."""

@@ -19,15 +19,12 @@ class Layer(Resource):
     def __init__(self, inner: IResource) -> None:
         Resource.__init__(self)
         self._inner = inner
+        if inner.isLeaf:  # as all layers are, and nearly all leaves: there is nothing to look for
+            self.pass_on = inner.render  # type: ignore[method-assign]
 
     def pass_on(self, request: Request) -> bytes | int:
         """Let the inner resource answer; what this returns is for the layer to return."""
-        inner = self._inner
-        answer: bytes | int
-        if inner.isLeaf:  # as all layers are, and nearly all leaves: there is nothing to look for
-            answer = inner.render(request)
-        else:
-            answer = getChildForRequest(inner, request).render(request)
+        answer: bytes | int = getChildForRequest(self._inner, request).render(request)
         return answer
 
     def pass_on_late(self, request: Request) -> None:

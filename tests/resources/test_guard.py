@@ -210,7 +210,7 @@ class GuardTests(SynchronousTestCase):
             tokens,
         )
         caller = Door(guard).call()
-        caller.channel._peer = peer
+        caller.channel.peer = peer
         caller.send(b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n\r\n" % token.encode())
         answer = caller.answer(b"GET")
         return answer.status, answer.body

@@ -217,6 +217,6 @@ class PenaltiesTests(SynchronousTestCase):
 
         self.door.site.resource = Leaf(refuse)
         caller = self.door.call()
-        caller.channel._peer = object()  # type: ignore[assignment]
+        caller.channel.peer = object()  # type: ignore[assignment]
         caller.send(WRONG)
         self.assertEqual((caller.answer().status, self.lines.events[0][2]["peer"]), (401, "unix"))

@@ -16,6 +16,7 @@ from hadesgw.interfaces import IValidationObserver
 from hadesgw.policy import refusals
 from hadesgw.policy.budget import Budget
 from hadesgw.policy.request_body import ROUTES, BodyLimits
+from hadesgw.resources.layer import Layer
 from hadesgw.resources.models import Models
 from hadesgw.resources.proxy import Proxy
 from hadesgw.resources.validation import ABSENT_SECONDS, TokenCounter, Validation
@@ -217,7 +218,9 @@ class FormTests(Case):
     def test_the_proxy_sends_what_was_judged(self) -> None:
         """The very bytes, with the limit it got."""
         self.build(budget=Budget(1_000_000, 1000))
-        self.door.site.resource._inner = Proxy(self.agent, self.models, lambda path: CAP, 60.0, ProxyNotes())
+        Layer.__init__(
+            self.door.site.resource, Proxy(self.agent, self.models, lambda path: CAP, 60.0, ProxyNotes())
+        )
         caller = self.call(b'{"model":"m" ,"x":"\xc3\xa9\\u00e9" }')
         head, _, body = self.server.heard().partition(b"\r\n\r\n")
         self.assertEqual(body, b'{"model":"m" ,"x":"\xc3\xa9\\u00e9" ,"max_tokens":1000}')
