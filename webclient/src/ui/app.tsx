@@ -12,6 +12,7 @@ import { Splitter } from "./chrome/splitter";
 import { Composer } from "./composer/composer";
 import { short_count } from "./format";
 import { Inspector } from "./inspector/inspector";
+import { once } from "./idle";
 import { Chip, QuietButton, use_loaded } from "./parts";
 import { SessionsPane } from "./sessions/pane";
 import { ReplayBar } from "./sessions/replay";
@@ -137,7 +138,7 @@ function ContextMeter() {
   );
 }
 
-const load_dialogs = () => import("./later").then((chunk) => chunk.OpenDialog);
+const load_dialogs = once(() => import("./later").then((chunk) => chunk.OpenDialog));
 
 /** The dialogs come with the first of them that is opened. */
 function Dialogs() {

@@ -1,4 +1,4 @@
-// Work that can wait until the page has nothing better to do.
+// Work that can wait until the page has nothing better to do, and parts of the page that come when they are wanted.
 
 /** Calls once, after `latest` milliseconds even if there is no rest; returns what cancels it. */
 export function in_idle_time(call: () => void, latest = 1000): () => void {
@@ -8,4 +8,16 @@ export function in_idle_time(call: () => void, latest = 1000): () => void {
   }
   const idle = requestIdleCallback(call, { timeout: latest });
   return () => cancelIdleCallback(idle);
+}
+
+/** A loader that loads once; what failed to come is asked for again by the next call. */
+export function once<T>(load: () => Promise<T>): () => Promise<T> {
+  let loading: Promise<T> | null = null;
+  return () => {
+    loading ??= load().catch((reason) => {
+      loading = null;
+      throw reason;
+    });
+    return loading;
+  };
 }

@@ -1,22 +1,23 @@
 // A block of code: plain while it is being written, highlighted in idle time once it is whole. The highlighter is a chunk
-// of its own that is loaded with the first block that wants it; very long blocks stay plain.
+// of its own that is loaded with the first block that wants it. Very long blocks stay plain, and so do those out of view.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useContext, useEffect, useState } from "preact/hooks";
 import type { Highlighted } from "../../engine";
-import { in_idle_time } from "../idle";
-import { CopyButton, QuietButton } from "../parts";
+import { in_idle_time, once } from "../idle";
+import { CopyButton, Near, QuietButton } from "../parts";
 import { t } from "../strings";
 
 const MOST_HIGHLIGHTED = 50_000;
 
 type Highlighter = (text: string, language: string) => readonly Highlighted[] | null;
-const load_highlighter = (): Promise<Highlighter> =>
-  import("../../engine/text/highlight").then((chunk) => chunk.highlight);
+const load_highlighter = once<Highlighter>(() =>
+  import("../../engine/text/highlight").then((chunk) => chunk.highlight),
+);
 
 function use_highlighted(text: string, language: string, whole: boolean): readonly Highlighted[] | null {
   const [tree, set_tree] = useState<{ of: string; nodes: readonly Highlighted[] | null } | null>(null);
-  const wanted = whole && language !== "" && text.length <= MOST_HIGHLIGHTED;
+  const wanted = useContext(Near) && whole && language !== "" && text.length <= MOST_HIGHLIGHTED;
   useEffect(() => {
     if (!wanted) return;
     let gone = false;

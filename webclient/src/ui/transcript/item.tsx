@@ -5,6 +5,7 @@ import { useComputed } from "@preact/signals";
 import type { ItemView } from "../../engine";
 import type { Item } from "../../model";
 import { use_bench } from "../bench";
+import { once } from "../idle";
 import { TabStop, use_loaded } from "../parts";
 import { t } from "../strings";
 import type { CodingItem } from "./coding";
@@ -58,7 +59,7 @@ function Body({ item, turn }: { item: Item; turn: string }) {
   }
 }
 
-const load_cards = () => import("../later").then((chunk) => chunk.CodingCard);
+const load_cards = once(() => import("../later").then((chunk) => chunk.CodingCard));
 
 function Coding({ item }: { item: CodingItem }) {
   const bench = use_bench();

@@ -8,7 +8,7 @@ import type { Received, TurnState } from "../../model";
 import { inspect, use_bench } from "../bench";
 import { moment, span, time } from "../format";
 import { Icon } from "../icon";
-import { Button, CopyButton, QuietButton, TabStop, use_now } from "../parts";
+import { Button, CopyButton, Near, QuietButton, TabStop, use_now } from "../parts";
 import { t } from "../strings";
 import { FailureCard } from "./failure";
 import { ItemFrame, Stop } from "./item";
@@ -35,13 +35,15 @@ export function Turn({ view, number, last }: { view: TurnView; number: number; l
         <TurnHead view={view} who={t.turn.you} near={near} at={view.created} prompt />
         {prompt && <ItemFrame view={prompt} turn={view.id} />}
       </div>
-      <div class="turn-answer">
-        <TurnHead view={view} who={t.turn.model} near={near} />
-        {answer.map((item) => (
-          <ItemFrame key={item.id} view={item} turn={view.id} />
-        ))}
-        <Ending view={view} last={last} />
-      </div>
+      <Near.Provider value={near}>
+        <div class="turn-answer">
+          <TurnHead view={view} who={t.turn.model} near={near} />
+          {answer.map((item) => (
+            <ItemFrame key={item.id} view={item} turn={view.id} />
+          ))}
+          <Ending view={view} last={last} />
+        </div>
+      </Near.Provider>
     </article>
   );
 }
