@@ -4,6 +4,7 @@ whoever follows. It sees bytes that have been sent already, so it can neither ho
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 
 from twisted.logger import Logger
@@ -56,8 +57,8 @@ class Tee:
             return
         try:
             watch.feed(data)
-        except Exception:  # noqa: BLE001 - a defect of the watch must not become one of the stream
-            self._give_up()
+        except Exception as error:  # noqa: BLE001 - a defect of the watch must not become one of the stream
+            self._give_up(error)
             return
         if watch.events != self._seen:
             now = self._seconds()
@@ -96,8 +97,8 @@ class Tee:
             return
         try:
             watch.end(self._whole)
-        except Exception:  # noqa: BLE001 - as above
-            self._give_up()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._give_up(error)
             return
         self._watch = None  # they know each other: leave no cycle behind
         record.response_id = watch.response_id
@@ -106,8 +107,14 @@ class Tee:
         _note_tokens(record, watch)
         self._meters.answer_watched(record, watch, self._whole)
 
-    def _give_up(self) -> None:
-        self._log.failure("The watch over an answer failed; the answer goes on without it")
+    def _give_up(self, error: Exception) -> None:
+        """Go on without the watch. Its error's text is not told: it could be the model's."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
+        kind = type(error).__name__
+        self._log.error(
+            "The watch over an answer failed: {kind} at {where}. The answer goes on.", kind=kind, where=where
+        )
         self._watch = None
 
 
