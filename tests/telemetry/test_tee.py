@@ -57,7 +57,7 @@ class Case(SynchronousTestCase):
         self.server = ModelServer(self.clock)
         agent = make_agent(self.clock, self.server)
         self.registry = CollectorRegistry()
-        meters = Meters(self.registry)
+        meters = self.meters = Meters(self.registry)
         self.followers = Followers()
         self.log = _Records()
         verifyObject(IRequestLog, self.log)
@@ -282,7 +282,7 @@ class EndTests(Case):
         globalLogPublisher.addObserver(hear)
         self.addCleanup(globalLogPublisher.removeObserver, hear)
         for number, kind in enumerate((Defective, DefectiveAtItsEnd)):
-            self.patch(ProxyWitness, "answer_begun", self._watching(kind))
+            self.witness.answer_begun = self._watching(kind)  # type: ignore[method-assign]
             caller = self.stream(WORK)
             self.assertEqual(caller.answer().body, sse(chat(WORK)))
             self.assertEqual(self.record.reason, None)
@@ -291,8 +291,8 @@ class EndTests(Case):
         self.assertNotIn("what the model said", "".join(told))
 
     def _watching(self, kind: type[ChatWatch]) -> Any:
-        def begun(witness: ProxyWitness, request: Request, code: int, events: bool) -> Tee:
-            return Tee(request, kind, events, WORDS, self.clock.seconds, witness._meters, self.followers)
+        def begun(request: Request, code: int, events: bool) -> Tee:
+            return Tee(request, kind, events, WORDS, self.clock.seconds, self.meters, self.followers)
 
         return begun
 
