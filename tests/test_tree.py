@@ -185,6 +185,21 @@ class BuildTests(SynchronousTestCase):
             entropy=os.urandom,
         )
 
+    def test_agents_reach_their_model_and_nothing_else(self) -> None:
+        """The token of a session's agent is good where requests go to a model server, and at no other path."""
+        config = parse(_UPSTREAM, "test.toml", Path("/nowhere"))
+        parts = self._parts(config)
+        token = parts.sessions.tokens.issue("alice", "session_1")
+        tree = build_tree(parts)
+        reached = set()
+        for path, layers in config.tree.items():
+            if "guard" in layers:
+                caller = Door(tree).call()
+                head = f"GET {path}/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+                if caller.send(head.encode()).answer(b"GET").status != 401:
+                    reached.add(layers[-1])
+        self.assertEqual(reached, {"proxy"})
+
     def test_every_layer(self) -> None:
         """All layers around all leaves: a resource comes out, and the guard is in front."""
         parts = self._parts(parse(_UPSTREAM, "test.toml", Path("/nowhere")))
