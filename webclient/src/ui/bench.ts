@@ -51,6 +51,16 @@ export interface Bench {
   } | null>;
 }
 
+/** The attempt of that id, or the last one; null if there is none. An item may name one that is not on the shown branch. */
+function attempt_in(turns: readonly TurnView[], id: string | null): Bench["attempt"]["value"] {
+  for (const turn of turns.toReversed()) {
+    const views = turn.attempts.value;
+    const place = id === null ? views.length - 1 : views.findIndex((view) => view.id === id);
+    if (views[place]) return { turn, view: views[place], place, of: views.length };
+  }
+  return null;
+}
+
 export function new_bench(engine: Engine): Bench {
   const replay = signal<Replay | null>(null);
   const picked = signal<string | null>(null);
@@ -58,13 +68,7 @@ export function new_bench(engine: Engine): Bench {
   const transcript = computed(() => replay.value ?? thread.value);
   const attempt = computed(() => {
     const turns = transcript.value?.turns.value ?? [];
-    for (let at = turns.length - 1; at >= 0; at -= 1) {
-      const turn = turns[at]!;
-      const views = turn.attempts.value;
-      const place = picked.value === null ? views.length - 1 : views.findIndex((view) => view.id === picked.value);
-      if (views[place]) return { turn, view: views[place], place, of: views.length };
-    }
-    return null;
+    return attempt_in(turns, picked.value) ?? attempt_in(turns, null);
   });
   return {
     engine,
