@@ -17,6 +17,7 @@ from hadesgw.config import Config
 from hadesgw.interfaces import IRequestLog, ISessionMeter
 from hadesgw.policy.credentials import ClientStore
 from hadesgw.policy.session_tokens import SessionTokens
+from hadesgw.service.scratch import Scratch
 from hadesgw.sessions.admission import Settings
 from hadesgw.sessions.engine import IEngine, Launch
 from hadesgw.sessions.git import Git
@@ -57,7 +58,7 @@ def make_sessions(
         tokens=SessionTokens(clients.standing, os.urandom),
         standing=clients.standing,
         base_url=base_url,
-        scratch=lambda: Path(tempfile.mkdtemp(prefix="hadesgw-sessions-")),  # 0700
+        scratch=Scratch(Path(tempfile.gettempdir())).make,
         in_thread=lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work),
         clock=reactor,
         wall=time.time,
