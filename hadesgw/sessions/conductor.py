@@ -189,6 +189,7 @@ class Conductor:
         looked.addErrback(self._cannot_look_back)
         looked.addErrback(self._defect, "before turn")
         looked.addCallback(lambda _: self._say(effect))
+        looked.addErrback(self._not_said)
 
     def _say(self, effect: Say) -> None:
         if self._saying is not effect:
@@ -198,6 +199,12 @@ class Conductor:
             self.conduct(self.session.unsaid())
         for text in self._steers:
             self._steer(text)
+
+    def _not_said(self, failure: Failure) -> None:
+        """An engine with a defect: the session goes on without the turn."""
+        self._defect(failure, "say")
+        self.conduct(self.session.noted("The agent could not be told, for a reason that is in the gateway's log"))
+        self.conduct(self.session.unsaid())
 
     def _steer(self, text: str) -> None:
         self._ask(lambda agent: agent.steer(text))

@@ -17,7 +17,7 @@ from hadesgw.interfaces import IRequestLog, ISessionMeter
 from hadesgw.policy.credentials import Client, Role
 from hadesgw.policy.session_tokens import SessionTokens
 from hadesgw.sessions.admission import Settings
-from hadesgw.sessions.engine import AgentEvent, Decision, EngineFailure, IAgent, IAgentObserver, IEngine, Launch
+from hadesgw.sessions.engine import AgentEvent, Decision, IAgent, IAgentObserver, IEngine, Launch
 from hadesgw.sessions.git import Finished
 from hadesgw.sessions.messages import Message
 from hadesgw.sessions.registry import ISessionObserver, SessionRegistry
@@ -65,7 +65,7 @@ class ScriptedAgent:
         self.asked: list[tuple[Any, ...]] = []
         self.thread_id: str | None = f"thread-of-{launch.session_id}"
         self.stopping: Deferred[None] | None = None
-        self.refusing = False
+        self.refusing: Exception | None = None
         self.launched = False
 
     def tell(self, *events: AgentEvent) -> None:
@@ -79,8 +79,8 @@ class ScriptedAgent:
 
     def say(self, text: str) -> None:
         """See IAgent."""
-        if self.refusing:
-            raise EngineFailure("not now")
+        if self.refusing is not None:
+            raise self.refusing
         self.asked.append(("say", text))
 
     def steer(self, text: str) -> None:

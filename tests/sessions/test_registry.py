@@ -338,10 +338,13 @@ class TurnTests(RegistryTestCase):
         """Is told as a warning; the session waits for input again."""
         watcher = self.stage.watch()
         self.start()
-        self.stage.agent.refusing = True
-        self.registry.input("alice", "do it", Wish())
-        self.assertEqual(watcher.of("warning")[-1], "not now")
-        self.assertEqual(self.registry.session("alice", None)["state"], "ready")
+        for refusing, words in ((EngineFailure("not now"), "not now"), (ValueError(SECRET), "gateway's log")):
+            self.stage.agent.refusing = refusing
+            self.registry.input("alice", "do it", Wish())
+            self.assertIn(words, watcher.of("warning")[-1])
+            self.assertEqual(self.registry.session("alice", None)["state"], "ready")
+        self.assertEqual(self.stage.ledger.named("session_defect")[0]["where"], "say")
+        self.assertNotIn(SECRET, str(self.stage.ledger.events))
 
     def test_the_agent_dies(self) -> None:
         """The session stays; the next input has another agent that resumes, with another token."""
