@@ -188,6 +188,15 @@ export interface ClientEntry {
 
 const generous = "requests_per_second = 1000\nburst = 1000\nmax_in_flight = 100";
 
+/** How a gateway differs from what most tests want. */
+export interface Shape {
+  /** Whoever can connect is let in. */
+  readonly anonymous?: boolean;
+  readonly two_ports?: boolean;
+  /** The tree of the defaults, coding sessions and all. */
+  readonly whole_tree?: boolean;
+}
+
 /** The gateway, with a configuration of its own, on a port that it keeps when it is started again. */
 export class Gateway {
   readonly key = `hgw_${randomBytes(32).toString("base64url")}`;
@@ -197,7 +206,15 @@ export class Gateway {
   port = 0;
   private program: Program | null = null;
 
-  constructor(private readonly folder: string, private readonly model: Model, private readonly more = "") {
+  /** A second port, where a shape asks for one. */
+  second_port = 0;
+
+  constructor(
+    private readonly folder: string,
+    private readonly model: Model,
+    private readonly more = "",
+    private readonly shape: Shape = {},
+  ) {
     this.log = join(folder, "gateway.log");
   }
 
@@ -207,6 +224,8 @@ export class Gateway {
 
   async start(): Promise<void> {
     this.port ||= await free_port();
+    if (this.shape.two_ports) this.second_port ||= await free_port();
+    const ports = [this.port, ...(this.second_port ? [this.second_port] : [])];
     this.write("clients.toml", [
       { name: "tester", key: this.key },
       { name: "slow", key: this.slow_key, allowance: "requests_per_second = 0.05\nburst = 1" },
@@ -215,10 +234,10 @@ export class Gateway {
       return `[[client]]\nname = "${name}"\nroles = ["user"]\ntokens = [{ sha256 = "${digest}" }]\n${allowance ?? generous}\n`;
     }).join("\n"));
     this.write("hadesgw.toml", [
-      `[server]\nlisten = ["tcp:${this.port}:interface=127.0.0.1"]\ncontrol = "control.sock"`,
+      `[server]\nlisten = [${ports.map((port) => `"tcp:${port}:interface=127.0.0.1"`).join(", ")}]\ncontrol = "control.sock"`,
       `[[upstream]]\nname = "vllm"\nsocket = "${this.model.socket}"\nmodels = ["${model_name}"]\ncontext_tokens = 32768\noutput_tokens = 16384`,
-      `[clients]\nfile = "clients.toml"`,
-      `[tree]\n"/v1" = ["metered", "cors", "guard", "limiter", "validation", "proxy"]\n"/metrics" = ["guard", "metrics"]\n"/healthz" = ["health"]\n"/readyz" = ["readiness"]\n"/" = ["webclient"]`,
+      `[clients]\nfile = "clients.toml"\nanonymous = "${this.shape.anonymous ? "user" : ""}"`,
+      this.shape.whole_tree ? "" : `[tree]\n"/v1" = ["metered", "cors", "guard", "limiter", "validation", "proxy"]\n"/metrics" = ["guard", "metrics"]\n"/healthz" = ["health"]\n"/readyz" = ["readiness"]\n"/" = ["webclient"]`,
       this.more,
     ].join("\n"));
     const twistd = join(dirname(python), "twistd");
@@ -260,10 +279,10 @@ export class Gateway {
 export class Stage<M extends Model = Model> {
   private constructor(readonly folder: string, readonly model: M, readonly gateway: Gateway) {}
 
-  static async open<M extends Model>(make: (folder: string) => M, more = ""): Promise<Stage<M>> {
+  static async open<M extends Model>(make: (folder: string) => M, more = "", shape: Shape = {}): Promise<Stage<M>> {
     const folder = mkdtempSync(join(tmpdir(), "hgw-e2e-")); // short: a socket's path has 107 bytes
     const model = make(folder);
-    const stage = new Stage(folder, model, new Gateway(folder, model, more));
+    const stage = new Stage(folder, model, new Gateway(folder, model, more, shape));
     await model.start();
     await stage.gateway.start();
     return stage;
