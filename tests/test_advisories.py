@@ -165,7 +165,15 @@ ADVISORIES = (
         (f"{HERE}.test_adv_mcp_cve_2025_66414", f"{REFUSED}.RefusedTests.test_hosts"),
         (4,),
     ),
-    Row("pi-agent-dashboard #625: a page of another site opened a shell by WebSocket", "Origin must be ours", (), (7,)),
+    Row(
+        "pi-agent-dashboard #625: a page of another site opened a shell by WebSocket",
+        "Origin must be ours, or one that is listed",
+        (
+            "tests.resources.test_codex_socket.HandshakeTests.test_origins",
+            "tests.resources.test_codex_http.FaultTests.test_strange_pages",
+            "tests.resources.test_codex_http.FaultTests.test_kinds_of_body",
+        ),
+    ),
     Row(
         "Claude Code CVE-2026-55607, codex #44191: files of a repository steer the agent",
         "a workspace configures nothing",
