@@ -140,6 +140,8 @@ class Hadesgw(Contender):
     """This project, from this checkout, by the interpreter that runs the benchmark."""
 
     name = "hadesgw"
+    tree = ""
+    """Of the configuration, as TOML; empty for the default one."""
 
     def _twistd(self) -> str | None:
         return shutil.which("twistd", path=str(Path(sys.executable).parent)) or shutil.which("twistd")
@@ -197,7 +199,7 @@ output_tokens = 50000000
 [timeouts]
 first_byte = 300
 idle = 300
-""",
+{self.tree}""",
         )
         return [self._twistd() or "twistd", "-n", "--pidfile=", "hadesgw", "--config", str(configuration)]
 

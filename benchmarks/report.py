@@ -277,13 +277,13 @@ def page(run: Mapping[str, object]) -> str:
     return "\n\n".join(parts)
 
 
-def replaced(text: str, generated: str) -> str:
+def replaced(text: str, generated: str, first: str = BEGIN, last: str = END) -> str:
     """`text` with `generated` between its two markers.
 
     :raises ValueError: unless each marker stands there once, in order.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after or END in before:
-        raise ValueError(f"the page needs one {BEGIN} and, after it, one {END}")
-    return f"{before}{BEGIN}\n\n{generated}\n\n{END}{after}"
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
+    if not begin or not end or first in rest or last in after or last in before:
+        raise ValueError(f"the page needs one {first} and, after it, one {last}")
+    return f"{before}{first}\n\n{generated}\n\n{last}{after}"

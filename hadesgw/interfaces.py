@@ -31,27 +31,48 @@ class Record:
     :ivar settle: brings the record up to date, for whoever reads it at the request's end; or None.
     """
 
-    first_byte: float | None = None
-    client: str | None = None
-    mount: str | None = None
-    route: str | None = None
-    model: str | None = None
-    upstream: str | None = None
-    response_id: str | None = None
-    stream = False
-    reason: str | None = None
-    code: str | None = None
-    quiet = False
-    bytes_in = 0
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    tool_calls = 0
-    memory_events = 0
-    tokens_from: str | None = None
-    settle: Callable[[], None] | None = None
+    __slots__ = (
+        "bytes_in",
+        "client",
+        "code",
+        "completion_tokens",
+        "first_byte",
+        "memory_events",
+        "model",
+        "mount",
+        "prompt_tokens",
+        "quiet",
+        "reason",
+        "response_id",
+        "route",
+        "settle",
+        "started",
+        "stream",
+        "tokens_from",
+        "tool_calls",
+        "upstream",
+    )
 
     def __init__(self, started: float) -> None:
         self.started = started
+        self.first_byte: float | None = None
+        self.client: str | None = None
+        self.mount: str | None = None
+        self.route: str | None = None
+        self.model: str | None = None
+        self.upstream: str | None = None
+        self.response_id: str | None = None
+        self.stream = False
+        self.reason: str | None = None
+        self.code: str | None = None
+        self.quiet = False
+        self.bytes_in = 0
+        self.prompt_tokens: int | None = None
+        self.completion_tokens: int | None = None
+        self.tool_calls = 0
+        self.memory_events = 0
+        self.tokens_from: str | None = None
+        self.settle: Callable[[], None] | None = None
 
 
 class IGatewayRequest(IRequest):

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.figures import Departure, Figure, Values, abort_times, differences, percentile, ratios
 from benchmarks.interpreter import Interpreter, asked, chosen, is_optimised
+from benchmarks.layers import LAYERS, Grown, lines
 from benchmarks.machine import CpuTimes, foreign_share
 from benchmarks.report import (
     BEGIN,
@@ -29,6 +30,7 @@ from benchmarks.report import (
     verdicts,
 )
 from benchmarks.rounds import Round, values_of
+from hadesgw.config import load
 
 
 def _round(measurement: str, door: str, at: int, foreign: float = 0.0, error: str = "", **values: float) -> Round:
@@ -298,3 +300,29 @@ class PageTests(SynchronousTestCase):
             "| pass |",
         ):
             self.assertIn(words, generated)
+
+
+class LayerTests(SynchronousTestCase):
+    def test_trees_grow_into_the_default_one(self) -> None:
+        """By a layer each, from the proxy alone; the last is not written down, so that it is what anybody gets."""
+        trees = [Grown(count) for count in range(len(LAYERS) + 1)]
+        self.assertEqual([tree.name.count("-") for tree in trees], [0, 1, 2, 3, 4, 5])
+        self.assertEqual(trees[1].tree, '\n[tree]\n"/v1" = ["metered", "proxy"]\n')
+        self.assertEqual(trees[-1].tree, "")
+        self.assertEqual((*LAYERS, "proxy"), load(None).tree["/v1"])
+
+    def test_a_layer_costs_what_it_adds_in_the_same_round(self) -> None:
+        """Not the difference of medians, between which the machine may have changed."""
+        values = {
+            "nginx": {0: {"cpu_us": 10.0}, 1: {"cpu_us": 20.0}},
+            "proxy": {0: {"cpu_us": 20.0}, 1: {"cpu_us": 40.0}},
+            "metered-proxy": {0: {"cpu_us": 22.0}, 1: {"cpu_us": 44.0}},
+        }
+        self.assertEqual(
+            lines(values)[1:],
+            [
+                ["proxy", "30.0 (20.0 to 40.0)", "–", "2.00"],
+                ["+ metered", "33.0 (22.0 to 44.0)", "3.00 (2.00 to 4.00)", "2.20"],
+                ["nginx", "15.0 (10.0 to 20.0)", "–", "1"],
+            ],
+        )

@@ -51,19 +51,18 @@ class RequestBody:
         reading and to watch the clock.
     """
 
-    received = 0
-    _cap: int | None = None
-    _gathering = False
-    _waiting: Deferred[bytes] | None = None
-    _released = False
-
     def __init__(self, length: int | None, share: MemoryShare, wanted: Callable[[], None]) -> None:
         self.complete = length == 0
+        self.received = 0
         self._length = length
         self._decoder = ChunkedBody() if length is None else None
         self._share = share
         self._wanted = wanted
         self._pieces: list[bytes] = []
+        self._cap: int | None = None
+        self._gathering = False
+        self._waiting: Deferred[bytes] | None = None
+        self._released = False
 
     @property
     def asked_for(self) -> bool:

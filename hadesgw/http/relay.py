@@ -41,17 +41,16 @@ class Relay(Protocol):
     :param observer: told of aborted upstream work and of contradicting ids.
     """
 
-    _asking: Any = None  # what can be cancelled until the answer's head is here
-    _answer: Answer | None = None
-    _events: EventScanner | None = None
-    _cutter: EventCutter | None = None
-    _seen_by: IAnswerObserver | None = None
-    _ended = False
-
     def __init__(self, request: Request, idle_seconds: float, observer: IProxyObserver) -> None:
         self._request = request
         self._idle_seconds = idle_seconds
         self._observer = observer
+        self._asking: Any = None  # what can be cancelled until the answer's head is here
+        self._answer: Answer | None = None
+        self._events: EventScanner | None = None
+        self._cutter: EventCutter | None = None
+        self._seen_by: IAnswerObserver | None = None
+        self._ended = False
 
     def ask(self, upstream: IUpstream, fields: Fields, body: BytesBody, may_resend: Callable[[], bool]) -> None:
         """Ask `upstream` what the request asks, and relay what comes of it; see :meth:`IUpstream.send`."""

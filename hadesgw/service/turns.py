@@ -64,26 +64,24 @@ class Turns:
         try:
             for descriptor, event in ready:
                 selectable = find(descriptor)
-                if selectable is not None:  # it was not closed by one that was called before it
-                    self._call(selectable, descriptor, event)
+                if selectable is None:  # closed by one that was called before it
+                    continue
+                end: object
+                try:
+                    if event == EPOLLIN:
+                        end = selectable.doRead()
+                    else:  # Twisted has rules for what else there may be
+                        end = reactor._doReadOrWrite(selectable, descriptor, event)
+                except BaseException as error:  # noqa: BLE001 - as Twisted does: it ends this descriptor, and no other
+                    self._log.failure("A descriptor failed")
+                    end = error
+                if end:
+                    reactor._disconnectSelectable(selectable, end, True)
                 if self._gathered and self._seconds() >= self._due:
                     self._send_gathered()
         finally:
             self._running = False
             self._send_gathered()
-
-    def _call(self, selectable: Any, descriptor: int, event: int) -> None:
-        end: object
-        try:
-            if event != EPOLLIN:  # Twisted has rules for what else there may be
-                self._reactor._doReadOrWrite(selectable, descriptor, event)
-                return
-            end = selectable.doRead()
-        except BaseException as error:  # noqa: BLE001 - as Twisted does: it ends this descriptor, and no other
-            self._log.failure("A descriptor failed")
-            end = error
-        if end:
-            self._reactor._disconnectSelectable(selectable, end, True)
 
     def _send_gathered(self) -> None:
         gathered, self._gathered = self._gathered, []
