@@ -204,6 +204,17 @@ class Nobody:
         self.asked.append((target, fields))
         return Deferred()
 
+    def send(
+        self,
+        method: bytes,
+        target: bytes,
+        fields: list[tuple[bytes, bytes]],
+        body: IBodyProducer | None,
+        may_resend: object,
+        asker: object,
+    ) -> Deferred[Answer]:
+        return self.ask(method, target, fields, body, may_resend)  # it can be cancelled, which is all that matters
+
 
 class NoModels:
     """A list of models nobody asks for."""
