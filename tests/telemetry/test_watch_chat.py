@@ -74,7 +74,7 @@ class StreamTests(SynchronousTestCase):
     """Chats of every kind."""
 
     @given(works(), LINE_ENDS, st.booleans(), PLACES)
-    @settings(max_examples=300)
+    @settings(max_examples=200)
     def test_every_split_gives_the_truth(self, work: Work, end: str, comments: bool, places: list[int]) -> None:
         """Calls one after the other or in parallel, whole, cut off and broken; errors, cuts, usage, memory events."""
         events = chat(work)

@@ -51,7 +51,7 @@ class StreamTests(SynchronousTestCase):
     """Streams of every kind."""
 
     @given(works(), LINE_ENDS, st.booleans(), PLACES)
-    @settings(max_examples=200)
+    @settings(max_examples=100)
     def test_every_split_gives_the_truth(self, work: Work, end: str, comments: bool, places: list[int]) -> None:
         """Calls one after the other or in parallel, whole, cut off and broken; errors, cuts, usage, memory events."""
         events = stream(work)
