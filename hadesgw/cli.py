@@ -247,9 +247,9 @@ def _run_demo(options: argparse.Namespace, surroundings: Surroundings) -> None:
 
 
 def _run_doctor(options: argparse.Namespace, surroundings: Surroundings) -> None:
-    from hadesgw.service.doctor import Patient, examine
+    from hadesgw.service.doctor import ENGINES, Patient, examine
 
-    patient = Patient(path=options.config, environ=surroundings.environ, now=surroundings.now(), engines={})
+    patient = Patient(path=options.config, environ=surroundings.environ, now=surroundings.now(), engines=ENGINES)
     signs = {"good": "ok", "warning": "!!", "bad": "XX"}
     bad = 0
     for finding in examine(patient):

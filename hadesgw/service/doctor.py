@@ -27,6 +27,7 @@ from hadesgw.service.control import ControlRefused, ask, control_path
 from hadesgw.service.listeners import judge_unopened
 from hadesgw.service.model_socket import look_at_model_server
 from hadesgw.service.tls import load_credentials
+from hadesgw.sessions.codex_program import ProgramAbsent, find_program
 from hadesgw.tree import check_tree
 
 SOON = timedelta(days=14)
@@ -52,7 +53,7 @@ class Patient(Struct, frozen=True, kw_only=True):
     """What the examination is given.
 
     :ivar path: of the configuration; None for the built-in one.
-    :ivar engines: for each engine of coding sessions, what stands in its way, or None.
+    :ivar engines: for each engine of coding sessions, what stands in its way, or None; :data:`ENGINES`, but for tests.
     """
 
     path: str | None
@@ -81,6 +82,18 @@ def examine(patient: Patient) -> Iterator[Finding]:
     yield from _limits(config)
     yield _clock()
     yield from _engines(config, patient)
+
+
+def _codex(config: Config) -> str | None:
+    try:
+        find_program(config.sessions.codex.binary)
+    except ProgramAbsent as absent:
+        return str(absent)
+    return None
+
+
+ENGINES: Mapping[str, Callable[[Config], str | None]] = {"codex": _codex}
+"""What can be known of an engine without starting it; how it is enclosed, the gateway tries at its start and logs."""
 
 
 # -- Clients -----------------------------------------------------------------------------------------------------------

@@ -114,5 +114,6 @@ class ExaminationTests(SynchronousTestCase):
     def test_engines_count_where_a_path_leads_to_them(self) -> None:
         """The one that is configured, and what stands in its way; a gateway without sessions needs none."""
         engines = {"codex": lambda config: "no binary", "aider": lambda config: None}
+        self.assertEqual(self.of("engine codex", self.examine(engines=engines)), [("warning", "no binary")])
         without = self.examine('[tree]\n"/healthz" = ["health"]', engines)
         self.assertEqual(self.of("engine codex", without), [])
