@@ -33,6 +33,8 @@ PAUSE_SECONDS = 0.1
 """Between two requests of one client, on average."""
 WARM_UP_SECONDS = 30.0
 SAMPLE_SECONDS = 5.0
+KEPT_SECONDS = 15.0
+"""Longer than idle connections to a model server are kept."""
 MOST_GROWTH = 2 << 20
 """Bytes that resident memory may grow over the second half."""
 MOST_OBJECTS = 300
@@ -97,12 +99,13 @@ BROKEN = (
 
 
 def quiet(gateway: Gateway) -> Mapping[str, int]:
-    """What the gateway holds, once everybody has gone."""
+    """What the gateway holds, once everybody has gone and what it keeps for a while has run out."""
     path = str(gateway.folder / "control.sock")
     try:
         wait_for(lambda: ask(path, "status")["connections"] == 0, "all connections are gone", seconds=90, pause=0.5)
     except NeverHappened:
         print("connections are left over", file=sys.stderr)
+    threading.Event().wait(KEPT_SECONDS)
     return ask(path, "census")
 
 
