@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 _ROOT = Path(__file__).parents[1]
 _ROW = re.compile(r"^\| ([PG]\d+) \| (.+?) \| (.+?) \|$", re.M)
-_NAMED = re.compile(r"`((?:tests|docs|README)[^`]*?)(?:::([A-Za-z_.]+))?`")
+_NAMED = re.compile(r"`((?:tests|docs|webclient|README)[^`]*?)(?:::([A-Za-z_.]+))?`")
 
 
 class RequirementsTests(SynchronousTestCase):
