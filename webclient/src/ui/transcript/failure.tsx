@@ -41,6 +41,7 @@ function BudgetTable({ budget }: { budget: Budget }) {
   const rows = (Object.keys(t.failure.budget) as (keyof Budget)[]).filter(
     (key) => budget[key] !== null && budget[key] !== "",
   );
+  if (rows.length === 0) return null;
   return (
     <dl class="facts">
       {rows.map((key) => (
@@ -94,7 +95,7 @@ export function FailureCard({
             <Icon name="warn" />
             {t.failure[failure.kind]}
           </h3>
-          {failure.message !== "" && (
+          {failure.message !== "" && failure.message !== failure.code && (
             <p class="failure-message" dir="auto">
               {failure.message}
             </p>
