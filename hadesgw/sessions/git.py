@@ -325,8 +325,10 @@ def addition(index: Finished) -> list[str]:
     :param index: what `ls-files --stage -z` has said.
     :raises SessionRefused: if that is too much.
     """
-    if index.status != 0:
+    if index.truncated:
         raise SessionRefused(Reason.GIT, "there are more files than the gateway's git looks at")
+    if index.status != 0:
+        raise SessionRefused(Reason.GIT, complaint("ls-files", index))
     records = index.output.decode("utf-8", "surrogateescape").split("\0")
     links = [record.partition("\t")[2] for record in records if record.startswith("160000 ")]
     if len(links) > _MOST_LINKS:

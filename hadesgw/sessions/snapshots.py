@@ -103,12 +103,16 @@ class Snapshots:
             await self._in_thread(self._give_back)
             done = await self._add()
         if done.status != 0:
+            if not self._turns:  # nothing is lost with it, and it may be large
+                await self._in_thread(self.remove)
             raise SessionRefused(Reason.GIT, complaint("add", done))
         return (await self._checked("write-tree")).output.decode("ascii").strip()
 
     async def _add(self) -> Finished:
         index = await self._run("ls-files", "--stage", "-z", limit=INDEX_BYTES)
-        return index if index.status > 0 else await self._run(*addition(index), limit=_PATCH_BYTES, environment=MAGIC)
+        if index.status != 0 and not index.truncated:
+            return index
+        return await self._run(*addition(index), limit=_PATCH_BYTES, environment=MAGIC)
 
     # -- Looking at them -----------------------------------------------------------------------------------------------
 
@@ -226,7 +230,7 @@ class Snapshots:
             arguments,
             folder=self._root,
             environment={"GIT_DIR": str(self._shadow), "GIT_WORK_TREE": str(self._root), **environment},
-            config={"safe.directory": "*"},
+            config={"safe.directory": "*", "core.compression": "1"},
             limit=limit,
             seconds=self._seconds,
             stdin=stdin,

@@ -9,9 +9,11 @@ from typing import Any
 
 from twisted.internet import reactor  # noqa: TID251 - the one that trial runs
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.threads import deferToThread
 
 from hadesgw.sessions.git import Git
 from hadesgw.sessions.refusals import Reason, SessionRefused
+from hadesgw.sessions.snapshots import Snapshots
 from hadesgw.sessions.workspace import Workspace
 from tests.real.sessions.repository import RepositoryTestCase
 
@@ -376,6 +378,16 @@ class RunTests(RepositoryTestCase):
         self.assertNotIn("CANARY", done.output.decode())
         self.assertIn("HOME=/nonexistent", lines)
         self.assertIn("GIT_CONFIG_GLOBAL=/dev/null", lines)
+
+    async def test_a_picture_that_takes_too_long(self) -> None:
+        """Is not kept in part: the folder may be large."""
+        snapshots = Snapshots(self.program("exec sleep 60"), self.root, self.base / "shadow", deferToThread, 0.2)
+        with self.assertRaises(SessionRefused) as caught:
+            await snapshots.before_turn()
+        self.assertIn("too long", caught.exception.text)
+        self.assertFalse((self.base / "shadow").exists())
+        await snapshots.after_turn("u1")
+        self.assertIsNone(snapshots.last())
 
     async def test_few_at_one_time(self) -> None:
         """However many are asked for."""
