@@ -28,6 +28,8 @@ export function App({ bench }: { bench: Bench }) {
       bench.engine.sessions.create();
   });
   useEffect(() => {
+    const shown = bench.engine.coding.shown();
+    if (shown) void import("./later").then((chunk) => chunk.join(bench, shown));
     const on_key = (event: KeyboardEvent) => global_keys(bench, event);
     document.addEventListener("keydown", on_key);
     return () => document.removeEventListener("keydown", on_key);

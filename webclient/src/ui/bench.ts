@@ -4,7 +4,8 @@
 import { computed, signal, type ReadonlySignal, type Signal } from "@preact/signals";
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
-import type { AttemptView, Engine, Replay, ThreadView, Transcript, TurnView } from "../engine";
+import type { ComponentType } from "preact";
+import type { AttemptView, CodingView, Engine, Replay, ThreadView, Transcript, TurnView } from "../engine";
 
 export type Tab = "request" | "stream" | "tools" | "memory" | "timings" | "raw";
 export const tabs: readonly Tab[] = ["request", "stream", "tools", "memory", "timings", "raw"];
@@ -13,11 +14,20 @@ export type Dialog =
   | { readonly kind: "settings"; readonly section?: string }
   | { readonly kind: "palette" }
   | { readonly kind: "shortcuts" }
+  | { readonly kind: "coding" }
   | { readonly kind: "remove" | "rename" | "export"; readonly thread: string };
 
 export interface Place {
   readonly turn: string;
   readonly item: string;
+}
+
+/** A coding session that is shown, with the parts of the page that only coding sessions have; they come with it. */
+export interface CodingShown {
+  readonly view: CodingView;
+  readonly Rows: ComponentType;
+  readonly Composer: ComponentType;
+  readonly Inspector: ComponentType;
 }
 
 export interface Bench {
@@ -35,13 +45,14 @@ export interface Bench {
   readonly revealed: Signal<ReadonlySet<string>>;
   readonly editing: Signal<string | null>;
   readonly replay: Signal<Replay | null>;
+  readonly coding: Signal<CodingShown | null>;
   /** One sentence for the status node; set at boundaries only. */
   readonly said: Signal<string>;
   /** A short word beside the pointer's last act: "copied", or why not. */
   readonly toast: Signal<string>;
-  /** The thread that can be acted upon; null while a record is shown. */
+  /** The thread that can be acted upon; null while a record or a coding session is shown. */
   readonly thread: ReadonlySignal<ThreadView | null>;
-  /** What is shown: a record, or the current thread. */
+  /** What is shown: a record, a coding session, or the current thread. */
   readonly transcript: ReadonlySignal<Transcript | null>;
   readonly attempt: ReadonlySignal<{
     readonly turn: TurnView;
@@ -63,9 +74,10 @@ function attempt_in(turns: readonly TurnView[], id: string | null): Bench["attem
 
 export function new_bench(engine: Engine): Bench {
   const replay = signal<Replay | null>(null);
+  const coding = signal<CodingShown | null>(null);
   const picked = signal<string | null>(null);
-  const thread = computed(() => (replay.value ? null : engine.sessions.current.value));
-  const transcript = computed(() => replay.value ?? thread.value);
+  const thread = computed(() => (replay.value || coding.value ? null : engine.sessions.current.value));
+  const transcript = computed(() => replay.value ?? coding.value?.view ?? thread.value);
   const attempt = computed(() => {
     const turns = transcript.value?.turns.value ?? [];
     return attempt_in(turns, picked.value) ?? attempt_in(turns, null);
@@ -82,6 +94,7 @@ export function new_bench(engine: Engine): Bench {
     revealed: signal<ReadonlySet<string>>(new Set()),
     editing: signal<string | null>(null),
     replay,
+    coding,
     said: signal(""),
     toast: signal(""),
     thread,
@@ -118,6 +131,15 @@ export function set_revealed(bench: Bench, id: string, shown: boolean): void {
 }
 
 // ------------------------------------------------------------------------------------------------------- small acts
+
+/** Back to the threads of this browser: a record, or the view of a coding session, is closed. */
+export function to_threads(bench: Bench): void {
+  bench.replay.value?.close();
+  bench.replay.value = null;
+  bench.coding.value?.view.close();
+  bench.coding.value = null;
+  bench.picked.value = null;
+}
 
 export function inspect(bench: Bench, attempt: string | null, tab?: Tab): void {
   bench.picked.value = attempt;

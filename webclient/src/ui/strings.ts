@@ -20,6 +20,7 @@ const en = {
   sessions: {
     title: "Sessions",
     fresh: "New session",
+    coding: "Coding session",
     find: "Find a session",
     nothing_found: "No session contains this.",
     none: "No session yet. Your first prompt begins one.",
@@ -54,6 +55,7 @@ const en = {
     stopped: "stopped",
     cut: "cut off",
     failed: "failed",
+    ended: "ended early",
   } satisfies Record<TurnState["kind"] | "empty", string>,
 
   turn: {
@@ -74,6 +76,12 @@ const en = {
     writing: { reasoning: "Reasoning", text: "Writing", arguments: "Writing a tool call" },
     running: "Running",
     stopped: "Stopped by you",
+    ended: {
+      interrupted: "Interrupted",
+      failed: "Failed",
+      dropped: "Dropped before it began",
+      lost: "Ended with the session",
+    },
     received: (deltas: number, characters: number, tokens: number | null) =>
       tokens === null
         ? `${plural(deltas, "delta", "deltas")}, ${plural(characters, "character", "characters")}`
@@ -101,6 +109,8 @@ const en = {
     empty_title: "What does the model really do?",
     empty_words:
       "Send a prompt. Every byte of the exchange, each frame with its time, tool calls and memory events are kept for you to look at.",
+    coding_title: "An agent waits for work",
+    coding_words: "Say what is to be done in the workspace. What it runs, changes and asks for appears here; /help lists its commands.",
     try_one: "Rehearsals, if the demo's model is behind the gateway:",
     rehearsals: ["rehearse: reason", "rehearse: tool-fragments", "rehearse: memory", "rehearse: cut"],
     no_key_title: "An API key is needed",
@@ -207,8 +217,15 @@ const en = {
       cancel: "Decline and stop",
     } as Record<string, string>,
     decided: (what: string) => `Decided: ${what}`,
+    settled: "Settled while this page was away",
+    by: { timeout: "nobody answered in time", nobody: "nobody was there", agent: "Not needed any more" } as Record<
+      string,
+      string
+    >,
+    declines_in: (s: number) => `declined by itself in ${Math.floor(s / 60)}:${String(s % 60).padStart(2, "0")}`,
     group: "Your decision",
   },
+  notice: { error: "Error", warning: "Warning", gap: "Some of what was told here is not kept any more." },
   raw: { title: "Unknown event", words: "No rule knows this; it is shown as it came." },
 
   failure: {
@@ -262,7 +279,7 @@ const en = {
     default_model: (name: string) => (name ? `${name} (default)` : "Server's default"),
     protocol: "Protocol",
     protocols: { chat: "Chat Completions", responses: "Responses", codex: "Coding session" },
-    short_protocols: { chat: "Chat", responses: "Responses" },
+    short_protocols: { chat: "Chat", responses: "Responses", codex: "Codex…" },
     stream: "Stream",
     stream_hint: "Read the answer as it is written",
     tools: "Tools",
@@ -423,6 +440,7 @@ const en = {
     tools: "The model waits for a tool result.",
     approval: "An approval is needed.",
     failed: "The request failed.",
+    ended: "The turn has ended early.",
   },
 
   palette: {

@@ -12,6 +12,7 @@ const boundary: Partial<Record<TurnState["kind"], string>> = {
   stopped: t.announce.stopped,
   tools: t.announce.tools,
   approval: t.announce.approval,
+  ended: t.announce.ended,
 };
 
 export function Announcer() {

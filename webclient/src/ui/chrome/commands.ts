@@ -19,11 +19,16 @@ export function commands(bench: Bench): readonly Command[] {
   const last = thread?.turns.value.at(-1);
   const found: Command[] = [];
   const add = (name: string, icon: IconName, run: () => void, keys?: string) => found.push({ name, icon, run, keys });
+  const coding = bench.coding.value?.view;
+  if (coding?.busy.value) add(t.composer.stop, "stop", () => void coding.interrupt(), "Esc");
   if (thread?.busy.value) {
     add(t.composer.stop, "stop", () => thread.stop(), "Esc");
     add(t.composer.flush, "flush", () => engine.flush(), "Ctrl ⇧ F");
   }
   add(t.sessions.fresh, "plus", () => begin_session(bench), "Ctrl ⇧ O");
+  add(t.sessions.coding, "terminal", () => {
+    bench.dialog.value = { kind: "coding" };
+  });
   add(t.shortcuts.list.focus, "edit", () => document.getElementById("prompt")?.focus(), "/");
   if (last && !thread?.busy.value) {
     add(t.turn.retry, "retry", () => thread?.retry(last.id));

@@ -1,6 +1,7 @@
 // Whatever dialog is open.
 
 import { type Dialog, use_bench } from "../bench";
+import { CodingDialog } from "../coding/dialog";
 import { SessionDialog } from "../sessions/dialogs";
 import { SettingsDialog } from "../settings/dialog";
 import { Palette } from "./palette";
@@ -15,6 +16,8 @@ export function OpenDialog({ dialog }: { dialog: Dialog }) {
       return <Palette />;
     case "shortcuts":
       return <Shortcuts />;
+    case "coding":
+      return <CodingDialog />;
     default: {
       const thread = bench.engine.sessions.list.value.find((one) => one.id === dialog.thread);
       return thread ? <SessionDialog kind={dialog.kind} thread={thread} /> : null;

@@ -37,6 +37,8 @@ function act_of(bench: Bench, event: KeyboardEvent): (() => void) | null {
 function escape_of(bench: Bench): (() => void) | null {
   const thread = bench.thread.value;
   if (thread?.busy.value) return () => thread.stop();
+  const coding = bench.coding.value?.view;
+  if (coding?.busy.value) return () => void coding.interrupt();
   if (bench.editing.value !== null)
     return () => {
       bench.editing.value = null;

@@ -35,6 +35,7 @@ export function StatusLine() {
   const bench = use_bench();
   const { connection, settings, sessions } = bench.engine;
   const state = connection.state.value;
+  const in_force = !settings.problems.value.some((problem) => problem.field === "baseUrl");
   const now = use_now(state.kind === "reconnecting", 250);
   const waits =
     state.kind === "reconnecting" || state.kind === "offline" || state.kind === "unready" || state.kind === "badKey";
@@ -47,7 +48,9 @@ export function StatusLine() {
           {t.connection.now}
         </Button>
       )}
-      <span class="muted clip status-url">{settings.value.value.baseUrl || location.origin}</span>
+      <span class="muted clip status-url">
+        {in_force ? settings.value.value.baseUrl || location.origin : location.origin}
+      </span>
       {sessions.ready.value && !sessions.durable.value && <span class="problem">{t.status.not_durable}</span>}
       <span class="grow" />
       {connection.outdated.value && (

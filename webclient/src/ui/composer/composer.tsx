@@ -10,7 +10,10 @@ import { t } from "../strings";
 import { Options } from "./options";
 
 export function Composer() {
-  const thread = use_bench().thread.value;
+  const bench = use_bench();
+  const thread = bench.thread.value;
+  const coding = bench.coding.value;
+  if (coding && !bench.replay.value) return <coding.Composer />;
   return thread ? <Open key={thread.id} thread={thread} /> : null;
 }
 

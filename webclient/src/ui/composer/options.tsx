@@ -2,13 +2,15 @@
 
 import { useMemo } from "preact/hooks";
 import type { ThreadView } from "../../engine";
+import type { EngineKind } from "../../model";
 import { use_bench } from "../bench";
 import { parsed } from "../transcript/payload";
 import { NumberField } from "../settings/number";
 import { t } from "../strings";
 
 export function Options({ thread }: { thread: ThreadView }) {
-  const { settings, connection } = use_bench().engine;
+  const bench = use_bench();
+  const { settings, connection } = bench.engine;
   const now = settings.value.value;
   const { model, engine } = thread.thread.value;
   const names = connection.models.value;
@@ -41,10 +43,17 @@ export function Options({ thread }: { thread: ThreadView }) {
           title={t.composer.protocol}
           value={engine}
           disabled={thread.busy.value}
-          onChange={(event) => thread.useEngine(event.currentTarget.value as "chat" | "responses")}
+          onChange={(event) => {
+            const chosen = event.currentTarget.value as EngineKind;
+            if (chosen !== "codex") return thread.useEngine(chosen);
+            // Such a session is the gateway's; it is chosen or begun in a dialog, and this one stays what it is.
+            event.currentTarget.value = engine;
+            bench.dialog.value = { kind: "coding" };
+          }}
         >
           <option value="chat">{t.composer.short_protocols.chat}</option>
           <option value="responses">{t.composer.short_protocols.responses}</option>
+          <option value="codex">{t.composer.short_protocols.codex}</option>
         </select>
       )}
       <label class="tick" title={t.composer.stream_hint}>

@@ -28,6 +28,12 @@ const of_session: readonly Tab[] = ["tools", "memory"];
 
 export function Inspector() {
   const bench = use_bench();
+  const coding = bench.coding.value;
+  return coding && !bench.replay.value ? <coding.Inspector /> : <OfExchange />;
+}
+
+function OfExchange() {
+  const bench = use_bench();
   const shown = bench.attempt.value;
   const tab = bench.tab.value;
   const Panel = panels[tab];

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { SearchHit } from "../../engine";
 import type { Thread } from "../../model";
-import { use_bench, type Bench } from "../bench";
+import { to_threads, use_bench, type Bench } from "../bench";
 import { ago, moment } from "../format";
 import { Icon } from "../icon";
 import { Button, QuietButton, use_now } from "../parts";
@@ -12,19 +12,15 @@ import { reach } from "../transcript/keys";
 import { open_record } from "./records";
 
 export function begin_session(bench: Bench): void {
-  bench.replay.value?.close();
-  bench.replay.value = null;
+  to_threads(bench);
   const current = bench.engine.sessions.current.peek();
   if (!current || current.turns.peek().length > 0) bench.engine.sessions.create();
-  bench.picked.value = null;
   if (bench.room.value === 1) bench.sessions_open.value = false;
   requestAnimationFrame(() => document.getElementById("prompt")?.focus());
 }
 
 export async function open_session(bench: Bench, id: string, turn: string | null = null): Promise<void> {
-  bench.replay.value?.close();
-  bench.replay.value = null;
-  bench.picked.value = null;
+  to_threads(bench);
   const view = await bench.engine.sessions.open(id);
   if (view && turn) {
     view.show(turn);
@@ -42,6 +38,7 @@ export function SessionsPane() {
   const all = sessions.list.value;
   const active = all.filter((thread) => !thread.archived);
   const archived = all.filter((thread) => thread.archived);
+  const coding = bench.coding.value;
   return (
     <>
       <header class="pane-head">
@@ -65,6 +62,15 @@ export function SessionsPane() {
           <span class="grow" />
           <kbd>Ctrl ⇧ O</kbd>
         </Button>
+        <Button
+          icon="terminal"
+          look="wide"
+          onClick={() => {
+            bench.dialog.value = { kind: "coding" };
+          }}
+        >
+          {t.sessions.coding}
+        </Button>
         <div class="find">
           <Icon name="search" />
           <input
@@ -82,6 +88,7 @@ export function SessionsPane() {
           <Hits hits={hits} />
         ) : (
           <>
+            {coding && <coding.Rows />}
             {active.length === 0 && <p class="hollow">{t.sessions.none}</p>}
             <Rows threads={active} />
             {archived.length > 0 && (
@@ -132,6 +139,7 @@ const dots: Partial<Record<Thread["state"], string>> = {
   approval: "warn",
   cut: "bad",
   failed: "bad",
+  ended: "bad",
   done: "good",
 };
 

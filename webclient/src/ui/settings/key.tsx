@@ -41,6 +41,8 @@ export function KeyForm({ id }: { id: string }) {
           </Button>
         </div>
       )}
+      {/* Keepers of passwords file a key under a name. */}
+      <input type="text" autocomplete="username" value={t.product} hidden readOnly />
       <label for={id}>{kept === "none" ? t.settings.key : t.settings.key_new}</label>
       <input
         id={id}

@@ -105,15 +105,21 @@ export const FileChangeCard = ({ item }: { item: FileChange }) => (
       {item.state === "declined" && <Chip look="warn">{t.command.declined}</Chip>}
     </header>
     <div class="card-body">
-      {item.changes.map((change) => (
-        <div key={change.path}>
-          <div class="row">
-            <code class="clip">{change.path}</code>
-            <Chip>{t.file_change[change.change] ?? change.change}</Chip>
-          </div>
-          {change.diff !== "" && <DiffTable text={change.diff} />}
-        </div>
-      ))}
+      <Changes changes={item.changes} />
     </div>
   </section>
+);
+
+export const Changes = ({ changes }: Pick<FileChange, "changes">) => (
+  <>
+    {changes.map((change) => (
+      <div key={change.path}>
+        <div class="row">
+          <code class="clip">{change.path}</code>
+          <Chip>{t.file_change[change.change] ?? change.change}</Chip>
+        </div>
+        {change.diff !== "" && <DiffTable text={change.diff} />}
+      </div>
+    ))}
+  </>
 );

@@ -5,7 +5,7 @@ import { Icon } from "../icon";
 import { KeyForm } from "../settings/key";
 import { t } from "../strings";
 
-export function Empty() {
+export function Empty({ coding }: { coding: boolean }) {
   const bench = use_bench();
   const state = bench.engine.connection.state.value;
   const thread = bench.thread.value;
@@ -26,8 +26,8 @@ export function Empty() {
   }
   return (
     <section class="empty">
-      <h2>{t.transcript.empty_title}</h2>
-      <p>{t.transcript.empty_words}</p>
+      <h2>{coding ? t.transcript.coding_title : t.transcript.empty_title}</h2>
+      <p>{coding ? t.transcript.coding_words : t.transcript.empty_words}</p>
       {thread && (
         <>
           <p class="muted">{t.transcript.try_one}</p>

@@ -35,6 +35,8 @@ function name_of(item: Item): string {
       return t.diff.title;
     case "approval":
       return t.approval.title;
+    case "notice":
+      return t.notice[item.level];
     case "raw":
       return t.raw.title;
   }

@@ -58,7 +58,7 @@ function Log({ shown }: { shown: Shown }) {
               </Button>
             </div>
           )}
-          {count === 0 ? <Empty /> : painted}
+          {count === 0 ? <Empty coding={shown.thread.value.engine === "codex"} /> : painted}
         </div>
       </div>
       {end && !end.following.value && count > 0 && (

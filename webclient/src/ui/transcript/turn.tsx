@@ -191,6 +191,12 @@ function Ending({ view, last }: { view: TurnView; last: boolean }) {
           <Ended words={`${t.turn.stopped} · ${amount(state.received)}`} view={view} last={last} />
         </EndStop>
       );
+    case "ended":
+      return (
+        <EndStop view={view}>
+          <Ended words={t.turn.ended[state.how]} view={view} last={last} />
+        </EndStop>
+      );
     case "done": {
       const odd = state.finish !== null ? t.turn.finish[state.finish] : undefined;
       if (odd)
