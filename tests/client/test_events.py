@@ -11,9 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw.client.events import MOST_BYTES, EventReader, Overlong
 
-MESSAGES = [{"type": "output", "content": text, "seq": seq} for seq, text in enumerate(("a", "é\n\n", "data: x", ""))]
+TEXTS = ("a", "é\n\n", "data: x", "")
+MESSAGES = [{"type": "output", "content": text, "seq": seq} for seq, text in enumerate(TEXTS)]
 STREAM = b"retry: 2000\n\n: alive\n\n" + b"".join(
-    b"id: s:%d\ndata: %b\n\n" % (message["seq"], json.dumps(message).encode()) for message in MESSAGES
+    b"id: s:%d\ndata: %b\n\n" % (seq, json.dumps(message).encode()) for seq, message in enumerate(MESSAGES)
 )
 
 

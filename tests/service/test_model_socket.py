@@ -157,7 +157,8 @@ class SocketTests(SynchronousTestCase):
     def test_no_list_of_models(self) -> None:
         """Something that answers /health alone is no vLLM."""
         self.serve(WELL)
-        for answer in (404, {}), (200, {"data": [{}]}), (200, []):
+        answers: list[tuple[int, object]] = [(404, {}), (200, {"data": [{}]}), (200, [])]
+        for answer in answers:
             self.server.answers = {**WELL, "/v1/models": answer}
             self.assertIn("/v1/models", self.only()[1])
 

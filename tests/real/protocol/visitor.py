@@ -66,7 +66,8 @@ def closed_with(url: str, token: str, message: str | bytes) -> int | None:
             while True:
                 socket.recv(SECONDS)
         except ConnectionClosed:
-            return socket.close_code
+            code: int | None = socket.close_code
+            return code
 
 
 def refused_with(url: str, **how: Any) -> int:
@@ -75,7 +76,8 @@ def refused_with(url: str, **how: Any) -> int:
         with connect(url, **how):
             return 101
     except InvalidStatus as refused:
-        return refused.response.status_code
+        status: int = refused.response.status_code
+        return status
 
 
 def main(url: str, token: str, ticket: str) -> dict[str, Any]:
