@@ -68,7 +68,9 @@ export type TurnState =
   | { readonly kind: "stopped"; readonly received: Received }
   /** The stream broke off: what came stays. `failure` tells why, as far as is known. */
   | { readonly kind: "cut"; readonly received: Received; readonly failure: Failure }
-  | { readonly kind: "failed"; readonly failure: Failure };
+  | { readonly kind: "failed"; readonly failure: Failure }
+  /** A coding session's turn that is over before it was done; `dropped` has never begun, `lost` ended with the session. */
+  | { readonly kind: "ended"; readonly how: "interrupted" | "failed" | "dropped" | "lost" };
 
 /** How much of an answer was there when it ended. `tokens` only if the server counted them; deltas are no tokens. */
 export interface Received {
@@ -90,6 +92,7 @@ export type Item =
   | Plan
   | Diff
   | Approval
+  | Notice
   | RawItem;
 
 export type ItemKind = Item["kind"];
@@ -245,7 +248,22 @@ export interface Approval extends ItemBase {
   readonly subject: "command" | "fileChange" | "other";
   readonly text: string;
   readonly decisions: readonly string[];
+  /** Null while it waits; "" if it is settled and nobody told how. */
   readonly decided: string | null;
+  /** Who decided: "user", "timeout", "nobody", "agent". */
+  readonly by?: string;
+  readonly changes?: FileChange["changes"];
+  /** When it is declined by itself. */
+  readonly expires?: number | null;
+  /** Of the message that asked. */
+  readonly seq?: number;
+}
+
+/** What a coding session has to say besides: an error, a warning, or that some of what it told is lost. */
+export interface Notice extends ItemBase {
+  readonly kind: "notice";
+  readonly level: "error" | "warning" | "gap";
+  readonly text: string;
 }
 
 /** What no rule knows. It is shown as it came. */

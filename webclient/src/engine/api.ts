@@ -19,6 +19,7 @@ import type {
   TurnState,
   Usage,
 } from "../model";
+import type { Coding } from "./codex/api";
 
 export interface Engine {
   readonly settings: SettingsStore;
@@ -26,12 +27,20 @@ export interface Engine {
   readonly connection: Connection;
   readonly sessions: Sessions;
   readonly records: Records;
+  readonly coding: CodingAccess;
   /** Reads what is kept and asks the gateway how it is. Signals have usable values before that. */
   boot(): Promise<void>;
   /** Paints everything that has come in by now, instead of waiting for the next frame of the screen. */
   flush(): void;
   /** Writes what is not written yet and stops all timers: for tests, and for a page that is left. */
   close(): Promise<void>;
+}
+
+/** The part of the engine that speaks with coding sessions is loaded when it is first wanted. */
+export interface CodingAccess {
+  /** The session that this tab showed last; null if it showed none. */
+  shown(): string | null;
+  load(): Promise<Coding>;
 }
 
 // --------------------------------------------------------------------------------------------------------- settings

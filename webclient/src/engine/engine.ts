@@ -2,11 +2,12 @@
 
 import { computed } from "@preact/signals-core";
 import type { Engine, Records } from "./api";
+import { SHOWN } from "./codex/shown";
 import { GatewayConnection, limitFor } from "./connection";
 import { keyInAddress, KeptKey } from "./key";
 import { Painter } from "./painter";
 import { KeptSessions } from "./sessions";
-import { KeptSettings } from "./settings";
+import { KeptSettings, read } from "./settings";
 import type { Surroundings } from "./surroundings";
 import { loadMarkdown } from "./text/markdown";
 
@@ -87,6 +88,14 @@ export function startEngine(surroundings: Surroundings): Engine {
     connection,
     sessions,
     records,
+    coding: {
+      shown: () => read(surroundings.tab, SHOWN),
+      load: async () => {
+        const { codingDoor } = await import("./codex/door");
+        const gateway = (): string => connection.gateway.value;
+        return codingDoor({ surroundings, painter, gateway, authorization: () => key.authorization() });
+      },
+    },
     boot: async () => {
       cancelIdle = surroundings.clock.after(IDLE_AFTER_MS, prepare);
       await Promise.all([connection.start(), sessions.start()]);

@@ -2,6 +2,7 @@
 // when it needs them.
 
 export type * from "./api";
+export type * from "./codex/api";
 export type * from "./text/trees";
 export { browserSurroundings, type Surroundings } from "./surroundings";
 export { startEngine } from "./engine";

@@ -180,8 +180,10 @@ function maskedItem(item: Item): Item {
       };
     case "diff":
       return { ...item, diff: maskText(item.diff) };
-    case "approval":
+    case "notice":
       return { ...item, text: maskText(item.text) };
+    case "approval":
+      return { ...item, text: maskText(item.text), changes: [] };
   }
 }
 

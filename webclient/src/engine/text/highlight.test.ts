@@ -16,12 +16,31 @@ describe("highlight", () => {
     fc.assert(
       fc.property(
         fc.string({ unit: "grapheme", maxLength: 80 }),
-        fc.constantFrom("js", "python", "html", "yaml", "diff"),
+        fc.constantFrom("js", "python", "html", "yaml", "diff", "bash", "toml", "json", "rust", "css", "sql"),
         (code, language) => {
           expect(plain(highlight(code, language)!)).toBe(code);
         },
       ),
     );
+  });
+
+  it("tells comments from texts, and texts from code", () => {
+    const kinds = (code: string, language: string): string[] =>
+      highlight(code, language)!.flatMap((node) => (typeof node === "string" ? [] : node.classes));
+    expect(kinds("x = '#' # '", "python")).toEqual(["hljs-string", "hljs-comment"]);
+    expect(kinds("f('//') // '", "ts")).toEqual(["hljs-title", "hljs-string", "hljs-comment"]);
+    expect(kinds('{"a": "b", "c": 1}', "json")).toEqual(["attr", "string", "attr", "number"].map((k) => `hljs-${k}`));
+    expect(kinds("echo $HOME --all", "sh")).toEqual(["hljs-keyword", "hljs-attr", "hljs-attr"]);
+    expect(kinds("SELECT 1 -- one", "sql")).toEqual(["hljs-keyword", "hljs-number", "hljs-comment"]);
+  });
+
+  it("takes its time from the length alone", () => {
+    const traps = ["a", "-", " ", "\n", '"', "'", "`", "\\", "<!", "${", "a:", "a=", "/*", '"""', "1.", "a\n\n", "<a ", "[", "- "];
+    const began = performance.now();
+    for (const trap of traps)
+      for (const language of ["js", "python", "html", "yaml", "diff", "bash", "toml", "json", "rust", "css", "sql"])
+        highlight(trap.repeat(20_000 / trap.length), language);
+    expect(performance.now() - began).toBeLessThan(10_000);
   });
 
   it("leaves unknown languages and very long code plain", () => {

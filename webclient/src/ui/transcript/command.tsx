@@ -1,6 +1,5 @@
 // A command that a coding session ran, with its output in its own colours.
 
-import Anser from "anser";
 import { useState } from "preact/hooks";
 import type { CommandExecution } from "../../model";
 import { is_revealed, set_revealed, use_bench } from "../bench";
@@ -8,20 +7,18 @@ import { span } from "../format";
 import { Icon } from "../icon";
 import { Chip, CopyButton, QuietButton } from "../parts";
 import { t } from "../strings";
+import { pieces_of } from "./ansi";
 
 /** Escape codes become classes; whatever else they ask for is dropped. */
-function Output({ text }: { text: string }) {
-  const parts = Anser.ansiToJson(text, { use_classes: true, remove_empty: true });
-  return (
-    <>
-      {parts.map((part, at) => (
-        <span key={at} class={[part.fg, part.bg && `${part.bg}-bg`, ...part.decorations].filter(Boolean).join(" ")}>
-          {part.content}
-        </span>
-      ))}
-    </>
-  );
-}
+const Output = ({ text }: { text: string }) => (
+  <>
+    {pieces_of(text).map((piece, at) => (
+      <span key={at} class={piece.classes}>
+        {piece.text}
+      </span>
+    ))}
+  </>
+);
 
 export function CommandCard({ item }: { item: CommandExecution }) {
   const bench = use_bench();

@@ -1,0 +1,23 @@
+// What is asked of the gateway when somebody looks, and asked again when it may have changed.
+
+import { useEffect, useState } from "preact/hooks";
+import type { Answer } from "../../engine";
+import { words } from "./strings";
+
+/** Null until the first answer; an older answer never replaces a newer one. `when` says when to ask again. */
+export function use_asked<T>(ask: () => Promise<Answer<T>>, when: readonly unknown[]): Answer<T> | null {
+  const [answer, set_answer] = useState<Answer<T> | null>(null);
+  useEffect(() => {
+    let gone = false;
+    void ask().then((told) => gone || set_answer(told));
+    return () => {
+      gone = true;
+    };
+  }, when);
+  return answer;
+}
+
+export function problem_of(answer: Extract<Answer<unknown>, { ok: false }>): string {
+  if (answer.code === "unreachable") return words.unreachable;
+  return answer.code === "404" ? words.none_here : answer.problem;
+}
