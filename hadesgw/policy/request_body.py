@@ -147,12 +147,7 @@ def _never(text: bytes) -> None:
     raise ValueError
 
 
-def _any(text: bytes) -> None:
-    if text[0] in b"[{":
-        check_depth(text)
-
-
-_ANY = Rule("anything", _any)
+_ANY = Rule("anything", check_depth)  # asked of lists and objects alone
 _NEVER = Rule("null", _never)
 _POSITIVE = Rule("a whole number of at least 1", _whole_from(1))
 _BOOLEAN = Rule("true or false", _boolean)

@@ -393,6 +393,8 @@ class StoreTests(SynchronousTestCase):
         clients = store(alice, bob)
         clients.suspend("alice")
         self.assertEqual(clients.everybody, (alice, bob))
+        self.assertEqual(clients.named("bob"), bob)
+        self.assertIsNone(clients.named("carol"))
         self.assertEqual(store(alice, anonymous=anonymous).everybody, (alice, anonymous))
 
     def test_a_name_stands_for_its_client_while_that_may_come_in(self) -> None:

@@ -48,6 +48,18 @@ def events_of(text: str) -> list[str]:
 class EventTests(SynchronousTestCase):
     """Events out of bytes."""
 
+    def test_events_that_are_known_are_counted_and_not_read(self) -> None:
+        """Whoever knows all events of a read by their bytes has them counted as they are."""
+
+        class Knowing(Echo):
+            def _know(self, blocks: list[bytes]) -> bool:
+                return blocks == [b"data: 1", b"data: 2"]
+
+        echo = Knowing()
+        echo.feed(b"data: 1\n\ndata: 2\n\n")
+        echo.feed(b"data: 3\n\n")
+        self.assertEqual((echo.events, echo.read), (3, [b"3"]))
+
     @given(st.lists(st.tuples(LINES, LINE_ENDS), max_size=20), PLACES)
     def test_every_split_gives_the_standards_events(self, lines: list[tuple[str, str]], places: list[int]) -> None:
         """Whatever ends the lines; comments, other fields and an unfinished event are none."""

@@ -324,3 +324,11 @@ class SameShapeTests(SynchronousTestCase):
             )
             facts.append(tuple(watch.memory.items()))
         self.assertEqual(facts[:2], facts[2:])
+
+    def test_many_in_one_read(self) -> None:
+        """Once the bytes around a text are known, events that differ in nothing else are counted together."""
+        watch = ChatWatch(True, WORDS, lambda fact, word: None)
+        events = [f"data: {self.FORMS[0] % text}\n\n".encode() for text in ("a", "b", "c")]
+        watch.feed(events[0])
+        watch.feed(events[1] + events[2])
+        self.assertEqual((watch.events, watch.counted_tokens, watch.unreadable), (3, 3, 0))
