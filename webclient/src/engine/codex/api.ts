@@ -90,7 +90,10 @@ export interface CodingView extends Transcript {
   readonly busy: ReadonlySignal<boolean>;
   /** Active files, all of them. */
   readonly files: ReadonlySignal<readonly string[]>;
+  /** Of the last turn that had one. */
   readonly plan: ReadonlySignal<readonly PlanStep[]>;
+  /** What the last turn that changed files has changed in all. */
+  readonly diff: ReadonlySignal<string>;
   readonly tokens: ReadonlySignal<CodingTokens | null>;
   /** Items of approvals that wait, the oldest first. */
   readonly waiting: ReadonlySignal<readonly string[]>;

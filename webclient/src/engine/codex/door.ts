@@ -2,9 +2,10 @@
 
 import { countIn, type Fields, fieldsOf, listIn, parsed, textIn } from "../json";
 import { write } from "../settings";
-import type { Answer, Coding, CodingFacts, CodingState } from "./api";
+import type { Answer, Coding, CodingFacts } from "./api";
 import { SHOWN } from "./shown";
 import { type CodingAround, CodingSession } from "./session";
+import { stateIn } from "./story";
 
 const ANSWER_MS = 30_000;
 
@@ -31,7 +32,11 @@ export function codingDoor(around: Omit<CodingAround, "socket" | "call" | "close
       if (answer.ok && value) return { ok: true, value };
       const fault = fieldsOf(value?.error) ?? value;
       const code = answer.status >= 500 ? "5xx" : answer.status === 429 ? "429" : textIn(fault?.code);
-      return { ok: false, code: code || String(answer.status), problem: textIn(fault?.message) || String(answer.status) };
+      return {
+        ok: false,
+        code: code || String(answer.status),
+        problem: textIn(fault?.message) || String(answer.status),
+      };
     } catch {
       return { ok: false, code: "unreachable", problem: "" };
     } finally {
@@ -53,7 +58,12 @@ export function codingDoor(around: Omit<CodingAround, "socket" | "call" | "close
     sessions: async () => {
       const answer = await call("GET", "sessions");
       if (!answer.ok) return answer;
-      return { ok: true, value: listIn(answer.value.sessions).map(factsIn).filter((row) => row.id !== "") };
+      return {
+        ok: true,
+        value: listIn(answer.value.sessions)
+          .map(factsIn)
+          .filter((row) => row.id !== ""),
+      };
     },
     start: async (wish) => {
       const given = Object.fromEntries(Object.entries(wish).filter(([, value]) => value !== ""));
@@ -75,7 +85,7 @@ function factsIn(value: unknown): CodingFacts {
     id: textIn(fields.session_id),
     workspace: textIn(fields.workspace),
     engine: textIn(fields.engine),
-    state: textIn(fields.state) as CodingState,
+    state: stateIn(fields.state),
     turns: countIn(fields.turns) ?? 0,
     created: typeof fields.created === "number" ? fields.created * 1000 : 0,
   };

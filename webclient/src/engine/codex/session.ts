@@ -34,6 +34,7 @@ export class CodingSession implements CodingView, Painting {
   readonly #thread: Signal<Thread>;
   readonly #files: Signal<readonly string[]> = signal([]);
   readonly #plan: Signal<readonly PlanStep[]> = signal([]);
+  readonly #diff = signal("");
   readonly #tokens: Signal<CodingTokens | null> = signal(null);
   readonly #waiting: Signal<readonly string[]> = signal([]);
   readonly #trimmed = signal(false);
@@ -96,6 +97,9 @@ export class CodingSession implements CodingView, Painting {
   get plan(): ReadonlySignal<readonly PlanStep[]> {
     return this.#plan;
   }
+  get diff(): ReadonlySignal<string> {
+    return this.#diff;
+  }
   get tokens(): ReadonlySignal<CodingTokens | null> {
     return this.#tokens;
   }
@@ -116,6 +120,7 @@ export class CodingSession implements CodingView, Painting {
     this.#standing.value = story.standing;
     this.#files.value = story.files;
     this.#plan.value = story.plan;
+    this.#diff.value = story.diff;
     this.#tokens.value = story.tokens;
     this.#trimmed.value = story.trimmed;
     if (story.asking.join() !== this.#waiting.value.join()) this.#waiting.value = story.asking;
@@ -154,7 +159,10 @@ export class CodingSession implements CodingView, Painting {
 
   look(path: string, query: Readonly<Record<string, string>> = {}): Promise<Answer<Fields>> {
     const asked = new URLSearchParams(query).toString();
-    return this.#around.call("GET", `sessions/${encodeURIComponent(this.id)}${path && `/${path}`}${asked && `?${asked}`}`);
+    return this.#around.call(
+      "GET",
+      `sessions/${encodeURIComponent(this.id)}${path && `/${path}`}${asked && `?${asked}`}`,
+    );
   }
 
   retry(): void {
@@ -254,7 +262,8 @@ export class CodingSession implements CodingView, Painting {
     const { surroundings } = this.#around;
     this.#tries += 1;
     // A little chance keeps many pages from coming back at the same moment.
-    const wait = Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(this.#tries - 1, 10)) * (0.5 + surroundings.random() / 2);
+    const wait =
+      Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(this.#tries - 1, 10)) * (0.5 + surroundings.random() / 2);
     this.#link.value = { kind: "waiting", attempt: this.#tries, next: surroundings.clock.now() + wait, problem };
     this.#cancel = surroundings.clock.after(wait, () => void this.#open());
   }

@@ -1,7 +1,7 @@
 // Messages of a coding session as turns and items. What it makes of them depends on the messages alone: it does not matter
 // over how many connections they came, how texts were cut, or how often a message was told. Nothing in them is trusted.
 
-import type { Approval, FileChange, Item, ItemState, Plan, PlanStep, TurnState } from "../../model";
+import type { Approval, FileChange, Item, ItemState, PlanStep, TurnState } from "../../model";
 import { countIn, type Fields, fieldsOf, judge, listIn, parsed, textIn } from "../json";
 import { TurnStore } from "../turns";
 import type { CodingStanding, CodingState, CodingTokens } from "./api";
@@ -67,7 +67,10 @@ export class Story {
     reason: "",
   };
   files: readonly string[] = [];
+  // Of plans and diffs the gateway keeps the last one only: as items of turns they would be there or not, by chance.
   plan: readonly PlanStep[] = [];
+  /** All that the last turn has changed, as far as it was told. */
+  diff = "";
   tokens: CodingTokens | null = null;
   trimmed = false;
 
@@ -124,7 +127,7 @@ export class Story {
   /** One message as it came over the socket; false if it is none that tells something of the session. */
   take(text: string): boolean {
     const message = fieldsOf(parsed(text));
-    if (!message) return this.#raw("unreadable", text), true;
+    if (!message) return (this.#raw("unreadable", text), true);
     const seq = countIn(message.seq);
     const type = textIn(message.type);
     const standing = this.#standing;
@@ -173,13 +176,11 @@ export class Story {
       case "item":
         return this.#item(fields);
       case "diff":
-        return this.#put(this.#chapter(fields.turn_id), "diff", {
-          kind: "diff",
-          diff: textIn(fields.diff),
-          source: null,
-        });
+        this.diff = textIn(fields.diff);
+        return;
       case "plan":
-        return this.#planned(fields);
+        this.plan = listIn(fields.steps).map(stepIn);
+        return;
       case "token_usage":
         this.tokens = {
           input: countIn(fields.input_tokens) ?? 0,
@@ -199,8 +200,7 @@ export class Story {
 
   #status(content: unknown, now: boolean): void {
     const fields = fieldsOf(content) ?? {};
-    const told = textIn(fields.state) as CodingState;
-    const state = STATES.includes(told) ? told : "unknown";
+    const state = stateIn(fields.state);
     this.standing = {
       session: textIn(fields.session_id),
       state,
@@ -400,18 +400,6 @@ export class Story {
     this.#add(this.#place(), { kind: "raw", name: name.slice(0, 200), data: data.slice(0, LONGEST_RAW) });
   }
 
-  #planned({ turn_id, steps }: Fields): void {
-    this.plan = listIn(steps).map((entry) => {
-      const step = fieldsOf(entry) ?? {};
-      const status = textIn(step.status);
-      const known: PlanStep["status"] =
-        status === "completed" ? "completed" : status === "in_progress" ? "inProgress" : "pending";
-      return { step: textIn(step.step), status: known };
-    });
-    const item: Bare<Plan> = { kind: "plan", explanation: "", steps: this.plan };
-    if (this.plan.length > 0) this.#put(this.#chapter(turn_id), "plan", item);
-  }
-
   #item(fields: Fields): void {
     const chapter = this.#chapter(fields.turn_id);
     const body = fieldsOf(fields.body) ?? {};
@@ -510,9 +498,20 @@ const WRITTEN = { refusal: "", seams: [], leaked: false, choice: 0 } as const;
 /** An input that the session itself carries out; one that begins with a path is for the agent. */
 const isSlash = (prompt: string): boolean => /^\s*\/\w+(\s|$)/.test(prompt);
 
+export function stateIn(value: unknown): CodingState {
+  const told = textIn(value) as CodingState;
+  return STATES.includes(told) ? told : "unknown";
+}
+
 const texts = (value: unknown): readonly string[] => listIn(value).filter((one) => typeof one === "string");
 
 const camel = (word: string): string => word.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+
+function stepIn(value: unknown): PlanStep {
+  const { step, status } = fieldsOf(value) ?? {};
+  const isNow = status === "in_progress";
+  return { step: textIn(step), status: status === "completed" ? "completed" : isNow ? "inProgress" : "pending" };
+}
 
 function commandIn(body: Fields, phase: string, old: Item | null): Bare<Extract<Item, { kind: "commandExecution" }>> {
   const before = old?.kind === "commandExecution" ? old : null;
@@ -536,7 +535,8 @@ function changesIn(value: unknown): FileChange["changes"] {
   return listIn(value).map((entry) => {
     const fields = fieldsOf(entry) ?? {};
     const path = textIn(fields.path);
-    const change = textIn(fields.change) || textIn(fields.kind);
+    const told = textIn(fields.change) || textIn(fields.kind);
+    const change = told === "add" || told === "delete" ? told : "update";
     const moved = textIn(fields.moved_to);
     return { path: moved ? `${path} → ${moved}` : path, change, diff: diffOf(path, change, textIn(fields.diff)) };
   });

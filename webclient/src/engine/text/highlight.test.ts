@@ -35,7 +35,27 @@ describe("highlight", () => {
   });
 
   it("takes its time from the length alone", () => {
-    const traps = ["a", "-", " ", "\n", '"', "'", "`", "\\", "<!", "${", "a:", "a=", "/*", '"""', "1.", "a\n\n", "<a ", "[", "- "];
+    const traps = [
+      "a",
+      "-",
+      " ",
+      "\n",
+      '"',
+      "'",
+      "`",
+      "\\",
+      "<!",
+      "${",
+      "a:",
+      "a=",
+      "/*",
+      '"""',
+      "1.",
+      "a\n\n",
+      "<a ",
+      "[",
+      "- ",
+    ];
     const began = performance.now();
     for (const trap of traps)
       for (const language of ["js", "python", "html", "yaml", "diff", "bash", "toml", "json", "rust", "css", "sql"])

@@ -8,7 +8,9 @@ import type { Highlighted } from "./trees";
 const LONGEST = 50_000;
 
 /** What a language has of each class; the first that fits at a place is taken. Groups within are not allowed. */
-type Grammar = Readonly<Partial<Record<"comment" | "string" | "meta" | "attr" | "number" | "keyword" | "title", string>>>;
+type Grammar = Readonly<
+  Partial<Record<"comment" | "string" | "meta" | "attr" | "number" | "keyword" | "title", string>>
+>;
 
 const words = (list: string): string => `(?<![\\w.$-])(?:${list.replaceAll(" ", "|")})(?![\\w-])`;
 /** Closed on the same line, or open to its end. */
@@ -45,7 +47,13 @@ const grammars: Readonly<Record<string, Grammar>> = {
   c: braces(
     "auto bool break case catch char chan class const constexpr continue crate default defer delete do double else enum explicit extends extern false final float fn for func go goto if impl implements import in inline int interface let long loop map match mod mut namespace new nil null nullptr override package private protected pub public range return self short signed sizeof static struct super switch template this throw trait true try type typedef union unsafe unsigned use using var virtual void volatile where while",
   ),
-  json: { attr: `${quoted('"')}(?=\\s*:)`, string: quoted('"'), comment: SLASHES, number: NUMBER, keyword: words("true false null") },
+  json: {
+    attr: `${quoted('"')}(?=\\s*:)`,
+    string: quoted('"'),
+    comment: SLASHES,
+    number: NUMBER,
+    keyword: words("true false null"),
+  },
   bash: {
     comment: HASH,
     string: `"(?:\\\\[^]|[^\\\\"])*"?|'[^']*'?`,

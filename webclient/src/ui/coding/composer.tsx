@@ -7,6 +7,7 @@ import { seconds_until } from "../format";
 import { Icon } from "../icon";
 import { Button, QuietButton, use_now } from "../parts";
 import { reach } from "../transcript/keys";
+import { PlanSteps } from "../transcript/plan";
 import { dots } from "./rows";
 import { words } from "./strings";
 
@@ -77,18 +78,21 @@ function PlanStrip({ view }: { view: CodingView }) {
   const done = steps.filter((step) => step.status === "completed").length;
   const now = steps.find((step) => step.status === "inProgress");
   return (
-    <div class="plan-strip" role="group" aria-label={words.plan}>
-      <Icon name="plan" />
-      <span class="plan-dots" aria-hidden="true">
-        {steps.map((step, at) => (
-          <span key={at} class={step.status} />
-        ))}
-      </span>
-      <span class="muted number">{words.plan_of(done, steps.length)}</span>
-      <span class="clip grow" dir="auto">
-        {now?.step}
-      </span>
-    </div>
+    <details class="plan-strip">
+      <summary aria-label={`${words.plan}: ${words.plan_of(done, steps.length)}, ${now?.step ?? ""}`}>
+        <Icon name="plan" />
+        <span class="plan-dots" aria-hidden="true">
+          {steps.map((step, at) => (
+            <span key={at} class={step.status} />
+          ))}
+        </span>
+        <span class="number">{words.plan_of(done, steps.length)}</span>
+        <span class="clip grow" dir="auto">
+          {now?.step}
+        </span>
+      </summary>
+      <PlanSteps steps={steps} />
+    </details>
   );
 }
 
@@ -147,7 +151,13 @@ function Field({ view }: { view: CodingView }) {
             <Button look="small" title={words.queue_hint} disabled={blank || over} onClick={say}>
               {words.queue}
             </Button>
-            <Button look="stop" icon="stop" title={words.stop_hint} disabled={link !== "open"} onClick={() => view.interrupt()}>
+            <Button
+              look="stop"
+              icon="stop"
+              title={words.stop_hint}
+              disabled={link !== "open"}
+              onClick={() => view.interrupt()}
+            >
               {words.stop}
             </Button>
           </>

@@ -33,11 +33,7 @@ export function CodingDialog() {
             {status.value.obstacle === null ? (
               <Begin status={status.value} />
             ) : (
-              <Hindered
-                title={words.obstacle}
-                problem={status.value.obstacle}
-                again={() => set_looks(looks + 1)}
-              />
+              <Hindered title={words.obstacle} problem={status.value.obstacle} again={() => set_looks(looks + 1)} />
             )}
             <Running />
           </>

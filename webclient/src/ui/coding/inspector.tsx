@@ -208,6 +208,7 @@ function OneFile({ view, when, file, back }: Looking & { file: string; back: () 
 const language_of = (file: string): string => file.split(".").at(-1) ?? "";
 
 function Changes(looking: Looking) {
+  const turn_diff = looking.view.diff.value;
   return (
     <>
       <section class="panel-part">
@@ -227,6 +228,12 @@ function Changes(looking: Looking) {
           )}
         </Looked>
       </section>
+      {turn_diff !== "" && (
+        <section class="panel-part">
+          <h3>{w.turn_diff}</h3>
+          <DiffTable text={turn_diff} />
+        </section>
+      )}
       <section class="panel-part">
         <h3>{w.diff}</h3>
         <Looked {...looking} path="git/diff">

@@ -54,7 +54,6 @@ export function CodingRow({ row, now, chosen = false }: { row: CodingFacts; now:
         type="button"
         class="session-open"
         aria-current={chosen ? "true" : undefined}
-        aria-label={words.join_one(row.workspace, words.state[row.state] ?? row.state)}
         onClick={() => {
           bench.dialog.value = null;
           if (!chosen) void join(bench, row.id);

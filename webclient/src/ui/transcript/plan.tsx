@@ -17,17 +17,21 @@ export function PlanCard({ item }: { item: Plan }) {
       </header>
       <div class="card-body">
         {item.explanation !== "" && <p dir="auto">{item.explanation}</p>}
-        <ol class="bare plan-steps">
-          {item.steps.map((step, at) => (
-            <li key={at} class={step.status} aria-current={step.status === "inProgress" ? "step" : undefined}>
-              <span role="img" aria-label={t.plan.status[step.status]}>
-                {signs[step.status]}
-              </span>
-              <span dir="auto">{step.step}</span>
-            </li>
-          ))}
-        </ol>
+        <PlanSteps steps={item.steps} />
       </div>
     </section>
   );
 }
+
+export const PlanSteps = ({ steps }: Pick<Plan, "steps">) => (
+  <ol class="bare plan-steps">
+    {steps.map((step, at) => (
+      <li key={at} class={step.status} aria-current={step.status === "inProgress" ? "step" : undefined}>
+        <span role="img" aria-label={t.plan.status[step.status]}>
+          {signs[step.status]}
+        </span>
+        <span dir="auto">{step.step}</span>
+      </li>
+    ))}
+  </ol>
+);
