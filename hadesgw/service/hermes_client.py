@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import treq
 from twisted.application.service import Service
@@ -181,10 +181,10 @@ class HermesClient(Service):
             Headers({name: [value] for name, value in fields.items()}),
             None if body is None else BytesBody(json.dumps(body).encode()),
         )
-        whole = asked.addCallback(_read).addTimeout(ANSWER_SECONDS, self._clock)
+        whole = asked.addCallback(_read).addTimeout(ANSWER_SECONDS, self._clock, _too_late)
         try:
             status, text = await whole
-        except (ConnectError, ConnectionClosed, ResponseFailed, CancelledError, OSError, TimeoutError) as error:
+        except (ConnectError, ConnectionClosed, ResponseFailed, CancelledError, OSError) as error:
             raise HermesFailure(f"no answer: {type(error).__name__}") from None
         if status == 401:
             raise TokenRefused("it does not know our token")
@@ -192,7 +192,7 @@ class HermesClient(Service):
             raise HermesFailure(f"status {status}")
         try:
             answer = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise HermesFailure("an answer that is no JSON") from None
         if not isinstance(answer, dict) or answer.get("success") is False:
             raise HermesFailure("it says it did not succeed")
@@ -216,6 +216,10 @@ async def _gather(response: IResponse) -> tuple[int, bytes]:
 
 def _read(response: IResponse) -> Deferred[tuple[int, bytes]]:
     return Deferred.fromCoroutine(_gather(response))
+
+
+def _too_late(result: object, seconds: float) -> NoReturn:
+    raise HermesFailure(f"no answer within {seconds:g} s")
 
 
 def _fits_a_field(token: str) -> bool:

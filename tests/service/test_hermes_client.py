@@ -221,6 +221,7 @@ class RegistrationTests(SynchronousTestCase):
             (200, b'{"success": true}'),
             (200, b'{"success": true, "token": "a\\nb"}'),
             (200, b" " * 100_000),
+            (200, b"[" * 60_000),
         ):
             self.setUp()
             self.registry.status, self.registry.garbage = status, garbage
@@ -244,6 +245,22 @@ class RegistrationTests(SynchronousTestCase):
         self.clock.advance(FAREWELL_SECONDS)
         self.successResultOf(leaving)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_registry_that_hung_is_tried_again(self) -> None:
+        """An answer that does not come, or not to its end, is given up after its time; it is no end of our trying."""
+        for before in (0, 40):  # it hangs at once, or when it knows us already
+            self.setUp()
+            self.road.held = None if before else Deferred()
+            self.client.startService()
+            self.live(before)
+            self.road.held = Deferred()
+            self.live(45)
+            self.road.held = None
+            self.registry.forget()
+            self.live(100)
+            self.assertEqual(self.registry.healthy(), ["codex"])
+            self.assertIn("hermes_absent", self.notes.names())
+            self.stop()
 
     def test_nobody_is_registered_after_the_farewell(self) -> None:
         """A registration that is on its way when we stop is waited for, and then taken back."""
