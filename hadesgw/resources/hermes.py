@@ -28,9 +28,11 @@ class Discovery(Resource):
             return request.refuse(refusals.NOT_FOUND)
         if request.method not in (b"GET", b"HEAD"):
             return request.refuse(refusals.METHOD_NOT_ALLOWED, [(b"Allow", b"GET, HEAD")])
+        host = request.head.index.get(b"host")
+        if host is None:  # HTTP/1.0
+            return request.refuse(refusals.BAD_HOST)
         scheme = "https" if request.isSecure() else "http"
-        host = request.head.index[b"host"].decode("ascii")
         request.setHeader(b"Content-Type", b"application/json")
         request.setHeader(b"Cache-Control", b"no-store")
-        card = service_card(self._version, f"{scheme}://{host}")
+        card = service_card(self._version, f"{scheme}://{host.decode('ascii')}")
         return msgspec.json.encode({**card, "healthy": True, "status": "active"})

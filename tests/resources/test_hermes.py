@@ -35,6 +35,11 @@ class DiscoveryTests(SynchronousTestCase):
         self.assertEqual(record["metadata"]["websocket"], "ws://localhost:8082/ws/codex")
         self.assertTrue(record["healthy"])
 
+    def test_who_names_no_host_cannot_be_told_an_address(self) -> None:
+        """HTTP/1.0 lets a client leave it out: that is refused, and no defect of ours."""
+        caller = Door(Discovery("0.1.0")).call().send(b"GET /services/codex HTTP/1.0\r\n\r\n")
+        self.assertEqual(caller.answer().status, 400)
+
     def test_no_other_service_is_known(self) -> None:
         """404, as for a component that is absent; and nothing can be changed here."""
         for target in (b"/api/hermes", b"/api/hermes/services", b"/api/hermes/services/terma"):
