@@ -134,7 +134,9 @@ class EventStream:
     def resumeProducing(self) -> None:
         """It has taken everything."""
         self._request.watch(HEARTBEAT_SECONDS)
-        if self._behind:
+        if self._behind and self._standing() is None:
+            self._interrupted(refusals.SUSPENDED_CLIENT)
+        elif self._behind:
             self._catch_up()
 
     def stopProducing(self) -> None:

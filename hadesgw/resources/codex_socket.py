@@ -177,7 +177,9 @@ class Visit:
 
     def resumed(self) -> None:
         """The client has caught up with what it was sent: tell it the rest."""
-        if self._behind:
+        if self._behind and self._standing() is None:
+            self._socket.close(closures.NO_LONGER_ADMITTED)
+        elif self._behind:
             self._catch_up()
 
     def closed(self) -> None:

@@ -233,6 +233,19 @@ class EventStreamTests(SynchronousTestCase):
         self.assertNotIn(b"secret", caller.received)
         self.assertEqual(self.hall.http.requests[0].record.reason, "suspended_client")
 
+    def test_no_longer_admitted_while_behind(self) -> None:
+        """Nor is it told the rest when it has caught up."""
+        self.work()
+        caller = self.hall.door.call(room=600)
+        caller.send(b"GET /api/codex/sessions/default/events HTTP/1.1\r\nHost: localhost\r\nx-api-key: alice\r\n\r\n")
+        for _ in range(20):
+            self.hall.agent.tell(Output("x" * 10_000))
+        self.hall.agent.tell(Output("a secret by now"))
+        del self.hall.standing["alice"]
+        caller.take()
+        self.assertFalse(b"secret" in caller.received)
+        self.assertEqual(self.hall.http.requests[-1].record.reason, "suspended_client")
+
     def test_nothing_is_left(self) -> None:
         """When the client has gone."""
         caller = self.listen()

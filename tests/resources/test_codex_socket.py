@@ -489,6 +489,14 @@ class PaceTests(Case):
         self._floods(1)
         self.assertEqual(self.slow.messages[-1], self.fast.messages[-1])
 
+    def test_no_longer_admitted_while_behind(self) -> None:
+        """Whoever is suspended before it has caught up is told no more of what it has missed."""
+        self._floods(20)
+        self.hall.agent.tell(Output("a secret by now"))
+        del self.hall.standing["alice"]
+        self.slow.caller.take()
+        self.assertEqual((self.slow.code, "a secret by now" in self.slow.told("output")), (1008, False))
+
     def test_catches_up_step_by_step(self) -> None:
         """Also when there is more to catch up with than it takes at once, and more is told meanwhile."""
         self._floods(20)
