@@ -131,6 +131,7 @@ class Child(ProcessProtocol):
         if childFD == 1:
             self._said(data)
         elif childFD == 2:
+            self._spend(len(data))
             self._complaint = (self._complaint + data.decode(errors="replace"))[-_COMPLAINT:]
         else:
             self._family.told(data)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall, IProcessTransport, IReactorProcess, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -136,7 +136,10 @@ class _Run(ProcessProtocol):
     def _kill(self) -> None:
         if not self._killed:
             self._killed = True
-            self.transport.signalProcess(signal.SIGKILL)
+            try:
+                self.transport.signalProcess(signal.SIGKILL)
+            except ProcessExitedAlready:  # but somebody holds its output open, or there is more of it than we want
+                self.transport.loseConnection()
 
     def processEnded(self, reason: Failure) -> None:
         if self._late is not None and self._late.active():

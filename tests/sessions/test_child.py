@@ -114,6 +114,16 @@ class OutputTests(ChildTestCase):
             self.reactor.advance(0.01)
         self.assertLess(read, 9 * BYTES_PER_SECOND // 1_024)
 
+    def test_a_flood_of_complaints_is_one_too(self) -> None:
+        """What is read of them counts as its output does."""
+        read = 0
+        for _ in range(500):
+            while not self.process.paused and read < 1 << 27:
+                self.process.complain("x" * 65_536)
+                read += 65_536
+            self.reactor.advance(0.01)
+        self.assertLess(read, 9 * BYTES_PER_SECOND)
+
     def test_complaints_are_bounded(self) -> None:
         """The last line is kept, without colours, however much there was before."""
         self.process.complain("x" * 100_000)

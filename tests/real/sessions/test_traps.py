@@ -361,6 +361,11 @@ class RunTests(RepositoryTestCase):
         done = await self.run_it(self.program("exec sleep 60"), seconds=0.2)
         self.assertEqual((done.status, done.output), (-1, b""))
 
+    async def test_what_it_leaves_behind_holds_nobody_up(self) -> None:
+        """A child that keeps its output open after it has ended is not waited for beyond the time of the run."""
+        done = await self.run_it(self.program("sleep 3 & exit 0"), seconds=0.2)
+        self.assertEqual((done.status, done.output), (-1, b""))
+
     async def test_too_much(self) -> None:
         """Is ended; what fits is kept, of complaints too."""
         done = await self.run_it(self.program("exec yes"))
