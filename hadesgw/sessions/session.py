@@ -175,6 +175,7 @@ class Session:
         self._claims = claims
         self._queue: deque[_Wait] = deque()
         self._carrying = False
+        self._steered = 0  # bytes that the running turn was given besides its input
         self._answerers = 0
         self._approvals: dict[str, Approval] = {}
         self._active: dict[str, None] = {}  # in order of use, oldest first
@@ -308,11 +309,15 @@ class Session:
     def steer(self, text: str) -> Effects:
         """Give the running turn further input.
 
-        :raises SessionRefused: as for :meth:`input`, and if no turn runs.
+        :raises SessionRefused: as for :meth:`input`, if no turn runs, or if it was given as much as may wait otherwise.
         """
         self._require_alive()
         require_fit(text, self._bounds.input_bytes)
         self._require_turn()
+        steered = self._steered + len(text.encode())
+        if steered > self._bounds.queue * self._bounds.input_bytes:
+            raise SessionRefused(Reason.QUEUE_FULL, "this turn has been given as much as it takes; let it be done")
+        self._steered = steered
         self._received(text, steer=True)
         self._effects.append(Steer(text))
         return self._done()
@@ -602,6 +607,7 @@ class Session:
             self._effects.append(Say(self._with_focus(text)))
 
     def _enter_turn(self) -> None:
+        self._steered = 0
         self._to(State.WAITING if self._approvals else State.IN_TURN)
 
     def _with_focus(self, text: str) -> str:

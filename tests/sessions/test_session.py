@@ -278,6 +278,16 @@ class TurnTests(SessionTestCase):
         self.assertEqual(self.done(self.session.steer("rather so")), [Steer("rather so")])
         self.assertEqual([one["steer"] for one in self.of("input_received")], [True])
 
+    def test_steers_are_bounded(self) -> None:
+        """One turn is given no more of them than might wait as inputs; the next begins anew."""
+        self.make_turn()
+        for _ in range(BOUNDS.queue):
+            self.session.steer("x" * BOUNDS.input_bytes)
+        self.assertIs(self.refusal(self.session.steer, "x"), Reason.QUEUE_FULL)
+        self.happen(TurnEnded("u1", "completed"))
+        self.session.input("b")
+        self.assertEqual(self.done(self.session.steer("x")), [Steer("x")])
+
     def test_an_input_that_never_reached_the_agent(self) -> None:
         """No turn runs, and the next one's turn has come."""
         self.make_ready()
