@@ -26,6 +26,7 @@ from hadesgw.policy.toml import ConfigError, Inline, Key, Reader, Unexpected, ke
 
 __all__ = [
     "BUILT_IN",
+    "Aider",
     "Body",
     "Budget",
     "Clients",
@@ -408,6 +409,17 @@ class Codex(Section, frozen=True, kw_only=True):
     state: File = ""
 
 
+class Aider(Section, frozen=True, kw_only=True):
+    """The engine `aider`: where its environment is, how it edits, what it may see, where it keeps its own files."""
+
+    environment: File = ""
+    edit_format: Annotated[Literal["whole", "diff"], Meta(description='"whole" or "diff"')] = "whole"
+    commits: bool = True
+    map_tokens: Annotated[int, Meta(ge=0, le=65_536, description="a whole number from 0 to 65536")] = 0
+    confinement: Annotated[Literal["required", "none"], Meta(description='"required" or "none"')] = "required"
+    state: File = ""
+
+
 class Sessions(Section, frozen=True, kw_only=True):
     """Coding sessions: the agent, where it may work, what it may do unasked."""
 
@@ -443,6 +455,7 @@ class Sessions(Section, frozen=True, kw_only=True):
     absence_seconds: Seconds = 10.0
     git_seconds: Seconds = 20.0
     codex: Codex = Codex()
+    aider: Aider = Aider()
 
 
 class WebSocket(Section, frozen=True, kw_only=True):
@@ -709,6 +722,10 @@ def _sessions(config: Config) -> Iterator[tuple[str, str]]:
         yield "sessions.default_workspace", f"a name in sessions.workspaces, got {shown(workspace)}"
     if sessions.codex.confinement == "none" and sessions.sandbox == "read-only":
         yield "sessions.codex.confinement", '"required", since sessions.sandbox is "read-only"'
+    if sessions.aider.confinement == "none" and sessions.sandbox == "read-only":
+        yield "sessions.aider.confinement", '"required", since sessions.sandbox is "read-only"'
+    if sessions.engine == "aider" and sessions.approval == "untrusted":
+        yield "sessions.approval", '"on-request" or "never", since sessions.engine is "aider", which asks for nothing'
     if sessions.max_per_client > sessions.max_sessions:
         yield "sessions.max_per_client", "no more than sessions.max_sessions"
     # An agent writes what is in its workspace, and reads it: nothing that this gateway rests on may be there.

@@ -43,6 +43,7 @@ from hadesgw.policy.exposure import Exposed
 from hadesgw.policy.listening import parse_listener
 from hadesgw.policy.service_card import service_card
 from hadesgw.resources.metrics import Metrics
+from hadesgw.service.aider import make_aider
 from hadesgw.service.census import census
 from hadesgw.service.codex import make_codex, try_codex
 from hadesgw.service.control import Control, ControlRefused, control_path
@@ -422,8 +423,10 @@ def _engines(reactor: Any, config: Config, log: Log) -> dict[str, IEngine]:
     """The engines there are, by their names in the configuration."""
     codex = make_codex(config, reactor, os.environ)
     reactor.callWhenRunning(try_codex, codex, config, log)
-    reactor.addSystemEventTrigger("after", "shutdown", codex.close)
-    return {engine.name: engine for engine in (codex, rehearsal_engine(reactor))}
+    aider = make_aider(config, reactor, os.environ)
+    for engine in (codex, aider):
+        reactor.addSystemEventTrigger("after", "shutdown", engine.close)
+    return {engine.name: engine for engine in (codex, aider, rehearsal_engine(reactor))}
 
 
 def _names(config: Config) -> list[str]:

@@ -125,12 +125,17 @@ def new_file(edit: Edit) -> str:
     return bodies.get(edit.suffix, f"{_comment(edit.suffix, _NOTE)}\n{_comment(edit.suffix, edit.greeting)}\n")
 
 
+def commented(edit: Edit) -> str:
+    """The line that a file which is there gets."""
+    return _comment(edit.suffix, _NOTE)
+
+
 def _patch(edit: Edit, first_line: str | None) -> str:
     """The patch that adds the file, or puts a comment behind the first line it already has."""
     if first_line is None:
         lines = [f"*** Add File: {edit.path}", *(f"+{line}" for line in new_file(edit).splitlines())]
     else:
-        lines = [f"*** Update File: {edit.path}", "@@", f" {first_line}", f"+{_comment(edit.suffix, _NOTE)}"]
+        lines = [f"*** Update File: {edit.path}", "@@", f" {first_line}", f"+{commented(edit)}"]
     return "\n".join(["*** Begin Patch", *lines, "*** End Patch"])
 
 

@@ -25,6 +25,7 @@ import msgspec
 from hadesgw.demo.answer import Answer
 from hadesgw.demo.conversation import Call, Conversation
 from hadesgw.demo.editing import next_step
+from hadesgw.demo.listing import listing
 from hadesgw.demo.scenes import MEMORY_TOOLS, SCENES, Stage, memory_call, plain, scene
 from hadesgw.demo.toolcalls import call_of, fitting_tool
 
@@ -178,7 +179,7 @@ def _under_pressure(conversation: Conversation) -> bool:
 def _of_its_own(stage: Stage) -> Answer:
     """What the model does when neither a directive nor a rule says so."""
     conversation = stage.conversation
-    step = next_step(conversation)
+    step = next_step(conversation) or listing(conversation)
     if step is not None:
         return step
     if conversation.results:

@@ -29,13 +29,13 @@ def make_codex(config: Config, reactor: Any, environment: Mapping[str, str]) -> 
     """
     codex = config.sessions.codex
     homes = Homes(
-        state_folder(codex.state, environment),
+        state_folder(codex.state, environment, ENGINE),
         [Path(tempfile.gettempdir()), SCRATCH],
         lambda folder: deferToThreadPool(reactor, reactor.getThreadPool(), remove_tree, folder),
     )
     confinement = Confinement(
         enclosed=codex.confinement == "required",
-        hidden=list(_hidden(config, environment)),
+        hidden=list(hidden_paths(config, environment)),
         readable=[Path(folder) for folder in codex.readable],
     )
     return CodexEngine(reactor, lambda: find_program(codex.binary), homes, confinement, environment, os.urandom)
@@ -57,18 +57,21 @@ def try_codex(engine: CodexEngine, config: Config, log: IRequestLog) -> Deferred
     return engine.probe().addCallback(tell)
 
 
-def state_folder(configured: str, environment: Mapping[str, str]) -> Path:
-    """Where agents keep their folders: where it is configured, systemd says, or the user's own programs keep theirs."""
+def state_folder(configured: str, environment: Mapping[str, str], name: str) -> Path:
+    """A folder of ours that lasts: where it is configured, systemd says, or the user's own programs keep theirs.
+
+    :param name: of the folder, where it is not configured.
+    """
     if configured:
         return Path(configured)
     service = environment.get("STATE_DIRECTORY", "").partition(":")[0]
     if service:
-        return Path(service) / ENGINE
+        return Path(service) / name
     own = environment.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
-    return Path(own) / "hadesgw" / ENGINE
+    return Path(own) / "hadesgw" / name
 
 
-def _hidden(config: Config, environment: Mapping[str, str]) -> Iterator[Path]:
+def hidden_paths(config: Config, environment: Mapping[str, str]) -> Iterator[Path]:
     """What this gateway rests on, and the workspaces of others."""
     paths = [
         config.clients.file,

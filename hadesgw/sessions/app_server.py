@@ -228,7 +228,7 @@ class CodexEngine:
             family = Namespace()
         else:
             scratch.mkdir(exist_ok=True)
-            command = [*_leash(), *program]
+            command = [*leash(), *program]
             family = Marked(mark)
         surroundings = {
             **self._environment,
@@ -262,7 +262,7 @@ class CodexEngine:
             self._homes.forget(home)
 
 
-def _leash() -> list[str]:
+def leash() -> list[str]:
     """What ends a process with its parent, where no enclosure does: a command that becomes the one behind it."""
     found = [(shutil.which("setsid"), []), (shutil.which("setpriv"), ["--pdeathsig", "KILL"])]
     return [word for program, options in found if program is not None for word in (program, *options)]

@@ -234,9 +234,17 @@ class Homes:
     :param root: where they are made.
     :param temporary: the folders for temporary files, where Codex refuses to live.
     :param remove: takes a folder away, in its own time: nobody looks at it any more.
+    :param key: of the configuration, by which somebody can have them elsewhere.
     """
 
-    def __init__(self, root: Path, temporary: Sequence[Path], remove: Callable[[Path], object]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        temporary: Sequence[Path],
+        remove: Callable[[Path], object],
+        key: str = "sessions.codex.state",
+    ) -> None:
+        self._key = key
         self._root = root
         self._temporary = temporary
         self._remove = remove
@@ -259,7 +267,7 @@ class Homes:
             return
         if any(self._root.resolve().is_relative_to(each.resolve()) for each in self._temporary):
             raise HomeUnusable(
-                f"sessions.codex.state: {self._root} is in the folder for temporary files, where Codex refuses to live"
+                f"{self._key}: {self._root} is in the folder for temporary files, where Codex refuses to live"
             )
         try:
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -273,7 +281,7 @@ class Homes:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             (self._life / f"{_LOCK}.new").rename(self._life / _LOCK)  # nobody sees it before it is held
         except OSError as error:
-            raise HomeUnusable(f"sessions.codex.state: {self._root} cannot be used: {error.strerror}") from None
+            raise HomeUnusable(f"{self._key}: {self._root} cannot be used: {error.strerror}") from None
 
     def close(self) -> None:
         """Take all of them away."""

@@ -40,6 +40,7 @@ class Enclosure:
     :ivar own: folders of the agent, which it may write to.
     :ivar needed: folders of its programs.
     :ivar hidden: files and folders that it shall not see, wherever they are.
+    :ivar fixed: what in the workspace it shall not change, as paths from there.
     """
 
     bubblewrap: Path
@@ -50,6 +51,7 @@ class Enclosure:
     own: Sequence[Path]
     needed: Sequence[Path]
     hidden: Sequence[Path]
+    fixed: Sequence[str] = FIXED
 
     def command(self, program: Sequence[str]) -> list[str]:
         """The command line that runs a program in it."""
@@ -90,7 +92,7 @@ class Enclosure:
         return [one for one in distinct if not any(one != other and one.is_relative_to(other) for other in distinct)]
 
     def _guards(self) -> Iterator[str]:
-        for name in FIXED:
+        for name in self.fixed:
             real = (self.workspace / name).resolve()
             if real.exists() and real != self.workspace and real.is_relative_to(self.workspace):
                 yield from ("--ro-bind", str(real), str(real))

@@ -177,6 +177,13 @@ class FilesTouched:
     paths: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class FilesActive:
+    """These files are active now, and no others: paths relative to the workspace."""
+
+    paths: tuple[str, ...]
+
+
 AgentEvent = (
     Output
     | Warned
@@ -190,6 +197,7 @@ AgentEvent = (
     | ApprovalAsked
     | ApprovalSettled
     | FilesTouched
+    | FilesActive
 )
 
 

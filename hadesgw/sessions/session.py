@@ -36,6 +36,7 @@ from hadesgw.sessions.engine import (
     Decision,
     Diff,
     Failed,
+    FilesActive,
     FilesTouched,
     Item,
     Output,
@@ -569,6 +570,10 @@ class Session:
     @_happened.register
     def _(self, event: FilesTouched) -> None:
         self._change_files(event.paths, ())
+
+    @_happened.register
+    def _(self, event: FilesActive) -> None:
+        self._change_files(event.paths, tuple(self._active.keys() - set(event.paths)))
 
     # -- Steps ---------------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ class StateTests(SynchronousTestCase):
             ("", own, "/home/me/state/hadesgw/codex"),
             ("", {}, str(Path("~/.local/state/hadesgw/codex").expanduser())),
         ):
-            self.assertEqual(state_folder(configured, environment), Path(expected))
+            self.assertEqual(state_folder(configured, environment, "codex"), Path(expected))
 
 
 class EngineTests(SynchronousTestCase):
