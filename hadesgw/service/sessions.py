@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.web.client import Agent
 
@@ -50,6 +51,9 @@ def make_sessions(
         url = own_url()
         return None if url is None else f"{url}/v1"
 
+    def in_thread(work: Callable[[], Any]) -> Deferred[Any]:
+        return deferToThreadPool(reactor, reactor.getThreadPool(), work)
+
     return SessionRegistry(
         _settings(config),
         engines=engines,
@@ -58,8 +62,8 @@ def make_sessions(
         tokens=SessionTokens(clients.standing, os.urandom),
         standing=clients.standing,
         base_url=base_url,
-        scratch=Scratch(Path(tempfile.gettempdir())).make,
-        in_thread=lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work),
+        scratch=Scratch(Path(tempfile.gettempdir()), in_thread).make,
+        in_thread=in_thread,
         clock=reactor,
         wall=time.time,
         entropy=os.urandom,

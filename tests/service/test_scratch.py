@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,10 +16,16 @@ class ScratchTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.parent = Path(self.mktemp())
         self.parent.mkdir()
+        self.threads: list[Callable[[], None]] = []
+
+    def sweep(self) -> None:
+        """Let the threads do what they are to do."""
+        while self.threads:
+            self.threads.pop()()
 
     def scratch(self) -> Scratch:
         """A gateway's."""
-        scratch = Scratch(self.parent)
+        scratch = Scratch(self.parent, self.threads.append)
         self.addCleanup(scratch.close)
         return scratch
 
@@ -36,7 +43,10 @@ class ScratchTests(SynchronousTestCase):
         left, used = dead.make(), living.make()
         (left / "session_1").mkdir()
         dead.close()
+        self.threads.clear()
         self.scratch().make()
+        self.assertTrue(left.exists(), "to sweep takes its time, which the reactor has not")
+        self.sweep()
         self.assertFalse(left.exists())
         self.assertTrue(used.exists())
 
@@ -54,5 +64,6 @@ class ScratchTests(SynchronousTestCase):
         (trap / ".lock").symlink_to((elsewhere / ".lock").absolute())
         before = set(self.parent.iterdir())
         self.scratch().make()
+        self.sweep()
         self.assertLessEqual(before, set(self.parent.iterdir()))
         self.assertTrue((elsewhere / ".lock").exists())
