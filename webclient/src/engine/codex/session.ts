@@ -57,7 +57,10 @@ export class CodingSession implements CodingView, Painting {
     this.#around = around;
     this.#story = new Story(id, () => clock.now());
     this.#standing = signal(this.#story.standing);
-    this.busy = computed(() => ["in_turn", "waiting_for_approval"].includes(this.#standing.value.state));
+    this.busy = computed(
+      () =>
+        this.#link.value.kind !== "gone" && ["in_turn", "waiting_for_approval"].includes(this.#standing.value.state),
+    );
     const now = clock.now();
     this.#thread = signal({
       id,
@@ -272,6 +275,7 @@ export class CodingSession implements CodingView, Painting {
     this.#story.over("lost");
     this.#link.value = { kind: "gone", reason };
     this.#around.painter.request(this);
+    this.#around.painter.flush();
     this.#socket?.close(1000);
   }
 }

@@ -4,12 +4,17 @@ import { useEffect, useState } from "preact/hooks";
 import type { Answer } from "../../engine";
 import { words } from "./strings";
 
-/** Null until the first answer; an older answer never replaces a newer one. `when` says when to ask again. */
+/**
+ * Null until the first answer; an older answer never replaces a newer one, and no answer replaces none. `when` says when to
+ * ask again.
+ */
 export function use_asked<T>(ask: () => Promise<Answer<T>>, when: readonly unknown[]): Answer<T> | null {
   const [answer, set_answer] = useState<Answer<T> | null>(null);
   useEffect(() => {
     let gone = false;
-    void ask().then((told) => gone || set_answer(told));
+    const keep = (told: Answer<T>) => (old: Answer<T> | null) =>
+      old?.ok && !told.ok && told.code === "unreachable" ? old : told;
+    void ask().then((told) => gone || set_answer(keep(told)));
     return () => {
       gone = true;
     };

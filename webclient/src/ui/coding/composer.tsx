@@ -137,7 +137,7 @@ function Field({ view }: { view: CodingView }) {
         value={draft}
         dir="auto"
         aria-label={words.prompt}
-        placeholder={busy ? words.placeholder_busy : words.placeholder}
+        placeholder={over ? words.placeholder_over : busy ? words.placeholder_busy : words.placeholder}
         onInput={(event) => {
           view.draft.value = event.currentTarget.value;
         }}
@@ -148,7 +148,7 @@ function Field({ view }: { view: CodingView }) {
         <span class="grow" />
         {busy && (
           <>
-            <Button look="small" title={words.queue_hint} disabled={blank || over} onClick={say}>
+            <Button title={words.queue_hint} disabled={blank || over} onClick={say}>
               {words.queue}
             </Button>
             <Button

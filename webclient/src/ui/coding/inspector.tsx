@@ -85,20 +85,18 @@ const panels: Record<Tab, (props: Looking) => preact.ComponentChildren> = {
   history: History,
 };
 
-/** What one call shows, in the gateway's words if it cannot. */
-function Looked({
-  view,
-  when,
-  path,
-  query,
-  children,
-}: Looking & {
+/** What one call shows, in the gateway's words if it cannot. Of another call it shows nothing of this one's. */
+const Looked = (looked: LookedAt) => <Kept key={`${looked.path} ${JSON.stringify(looked.query)}`} {...looked} />;
+
+type LookedAt = Looking & {
   path: string;
   query?: Readonly<Record<string, string>>;
   // biome-ignore lint/suspicious/noExplicitAny: the gateway's answers; each use takes what it knows
   children: (value: any) => preact.ComponentChildren;
-}) {
-  const answer = use_asked(() => view.look(path, query), [path, JSON.stringify(query), when]);
+};
+
+function Kept({ view, when, path, query, children }: LookedAt) {
+  const answer = use_asked(() => view.look(path, query), [when]);
   if (!answer) return <p class="hollow">{w.loading}</p>;
   if (!answer.ok) return <p class="hollow">{answer.problem || words.unreachable}</p>;
   return <>{children(answer.value)}</>;

@@ -34,6 +34,7 @@ export function CodingRows() {
     [looks, view.id, state, view.link.value.kind],
   );
   const rows = answer?.ok ? answer.value : [];
+  if (rows.length === 0) return null;
   return (
     <section aria-label={words.rows} class="coding-rows">
       <h3 class="list-name">{words.rows}</h3>
@@ -61,7 +62,7 @@ export function CodingRow({ row, now, chosen = false }: { row: CodingFacts; now:
       >
         <span class={`dot ${dots[row.state] ?? ""}`} />
         <span class="clip grow">{row.workspace}</span>
-        <span class="muted clip">{words.state[row.state] ?? row.state}</span>
+        <span class="muted coding-state">{words.row_state[row.state] ?? words.state[row.state]}</span>
         <span class="muted number session-when">{ago(row.created, now)}</span>
       </button>
     </li>

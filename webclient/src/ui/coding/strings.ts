@@ -38,6 +38,8 @@ export const words = {
     gone: "over",
     unknown: "not known yet",
   } satisfies Record<CodingState, string>,
+  /** Where there is little room. */
+  row_state: { waiting_for_approval: "waits" } as Partial<Record<CodingState, string>>,
   link: {
     connecting: "Connecting to the session…",
     open: "Connected",
@@ -58,6 +60,7 @@ export const words = {
   trimmed: "The beginning of this session is not kept any more.",
   prompt: "Work for the agent",
   placeholder: "Say what is to be done…",
+  placeholder_over: "This session is over",
   placeholder_busy: "Add to what the agent is doing…",
   send: "Send",
   steer: "Steer",

@@ -105,7 +105,7 @@ function TurnHead({
             {!prompt && thread && (
               <QuietButton icon="retry" label={t.turn.retry} disabled={busy} onClick={() => thread.retry(view.id)} />
             )}
-            {!prompt && (
+            {!prompt && !bench.coding.value && (
               <QuietButton
                 icon="panel_right"
                 label={t.turn.inspect}
