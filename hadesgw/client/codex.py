@@ -23,6 +23,8 @@ from hadesgw.http.client import BytesBody
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 _BUSY = ("in_turn", "waiting_for_approval")
 _DEAD = ("idle", "stopping", "gone")
+_PASSING = (429, 502, 503, 504)
+"""Statuses of who is there again soon: a gateway that starts anew, or what stands before it meanwhile."""
 _AT_ONCE = re.compile(r"\s*/(focus|add|drop)\b")
 
 Message = dict[str, Any]
@@ -34,12 +36,14 @@ class CodexError(Exception):
 
     :ivar code: the gateway's word for it; `unreachable`, `timeout`, `ended`, `failed` or `interrupted` if it is ours.
     :ivar output: what of the reply had come by then.
+    :ivar passing: whether it may be otherwise soon.
     """
 
-    def __init__(self, text: str, code: str, output: str = "") -> None:
+    def __init__(self, text: str, code: str, output: str = "", *, passing: bool = False) -> None:
         Exception.__init__(self, text)
         self.code = code
         self.output = output
+        self.passing = passing or code == "unreachable"
 
 
 class CodexClient:
@@ -106,7 +110,7 @@ class CodexClient:
 
     async def _call(self, method: bytes, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
         response = await self._ask(method, path, body, {})
-        answer = msgspec.json.decode(await treq.content(response) or b"{}", type=dict)
+        answer = _object(await treq.content(response))
         if response.code != 200:
             raise _refused(response.code, answer)
         return answer
@@ -281,7 +285,7 @@ class _Heard:
                 await self._hear_one_connection()
                 pause = FIRST_PAUSE
             except CodexError as error:
-                if error.code != "unreachable" or not self._first.called:
+                if not error.passing or not self._first.called:
                     raise  # who was never there is not waited for
             await deferLater(self._client._clock, pause * (0.5 + self._client._random() / 2))
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -293,8 +297,7 @@ class _Heard:
         path = f"/api/codex/sessions/{client._session}/events"
         response = await client._ask(b"GET", path, None, {"Accept": "text/event-stream", **fields})
         if response.code != 200:
-            answer = msgspec.json.decode(await treq.content(response) or b"{}", type=dict)
-            raise _refused(response.code, answer)
+            raise _refused(response.code, _object(await treq.content(response)))
         if not self._first.called:
             self._first.callback(None)
         try:
@@ -329,12 +332,21 @@ def _after(reader: EventReader) -> EventReader:
     return fresh
 
 
+def _object(body: bytes) -> dict[str, Any]:
+    """What an answer says; nothing, if it is none of the gateway's."""
+    try:
+        return msgspec.json.decode(body, type=dict)
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+
+
 def _refused(status: int, answer: Mapping[str, Any]) -> CodexError:
     """The gateway's own words, in either of its forms."""
     error = answer.get("error")
     inner: Mapping[str, Any] = error if isinstance(error, dict) else {}
     text = answer.get("message") or inner.get("message") or f"status {status}"
-    return CodexError(str(text), str(answer.get("code") or inner.get("code") or status))
+    code = answer.get("code") or inner.get("code") or status
+    return CodexError(str(text), str(code), passing=status in _PASSING)
 
 
 def _raise(error: CodexError) -> NoReturn:

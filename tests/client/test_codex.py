@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Request
 
-from hadesgw.client.codex import CodexError, _Question
+from hadesgw.client.codex import CodexClient, CodexError, _Question
 
 
 def message(kind: str, content: Any = None) -> dict[str, Any]:
@@ -71,3 +76,60 @@ class QuestionTests(SynchronousTestCase):
         ):
             error = self.assertRaises(CodexError, self.reply, received("ours"), OUTPUT, *messages)
             self.assertEqual(error.code, code)
+
+
+class Door(Resource):
+    """Gives the answers of a list, one for each request."""
+
+    isLeaf = True
+
+    def __init__(self, answers: list[tuple[int, bytes]]) -> None:
+        Resource.__init__(self)
+        self.answers = answers
+
+    def render(self, request: Request) -> bytes:
+        """The next one."""
+        code, body = self.answers.pop(0)
+        request.setResponseCode(code)
+        return body
+
+
+class ListeningTests(SynchronousTestCase):
+    """A client that listens, and doors that do not always answer as they should."""
+
+    def hear(self, *answers: tuple[int, bytes]) -> tuple[list[str], Deferred[None]]:
+        """What is heard until the answers are used up."""
+        clock, door = Clock(), Door(list(answers))
+        agent = RequestTraversalAgent(door)
+        heard: list[str] = []
+        client = CodexClient("http://localhost:8082", "t", clock=clock, agent=agent, random=lambda: 1.0)
+
+        async def listen() -> None:
+            async for each in client.listen():
+                heard.append(each["type"])  # noqa: PERF401 - what has come survives what goes wrong
+
+        listening = Deferred.fromCoroutine(listen())
+        while door.answers and not listening.called:
+            agent.flush()
+            clock.advance(1)
+        agent.flush()
+        return heard, listening
+
+    def test_a_gateway_that_is_away_for_a_while_is_waited_for(self) -> None:
+        """Also where somebody in front of it says so, in a page for people."""
+        events = [b'id: s:%d\ndata: {"type":"output","seq":%d}\n\n' % (seq, seq) for seq in (1, 2)]
+        away = [(502, b"<html>Bad Gateway</html>"), (503, b'{"error":{"code":"draining"}}'), (429, b"")]
+        heard, listening = self.hear((200, events[0]), *away, (200, events[1]))
+        self.assertEqual(heard, ["output", "output"])
+        self.assertNoResult(listening)
+        listening.cancel()
+        self.failureResultOf(listening)
+
+    def test_a_refusal_is_the_end(self) -> None:
+        """Whoever may not come in is not let in for asking again; and a page for people is one line."""
+        for answer, code in (
+            ((401, b'{"error":{"code":"invalid_api_key"}}'), "invalid_api_key"),
+            ((404, b"<p>"), "404"),
+        ):
+            heard, listening = self.hear((200, b""), answer)
+            self.assertEqual((heard, self.failureResultOf(listening, CodexError).value.code), ([], code))
