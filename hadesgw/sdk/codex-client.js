@@ -5,6 +5,7 @@ const STATE = new Set(["session_status", "active_files", "approval_request"]);
 const BUSY = new Set(["in_turn", "waiting_for_approval"]);
 const DEAD = new Set(["idle", "stopping", "gone"]);
 const AT_ONCE = /^\s*\/(focus|add|drop)\b/;
+const PASSING = new Set([429, 502, 503, 504]); // a gateway that starts anew, or what stands before it meanwhile
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 15000;
 
@@ -25,11 +26,16 @@ async function call({ url, key, fetch }, method, path, body) {
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const sent = body === undefined ? undefined : JSON.stringify(body);
   const response = await fetch(url + path, { method, headers, body: sent, cache: "no-store" }).catch((problem) => {
-    throw new CodexError(`The gateway at ${url} cannot be reached: ${problem.message}`, "unreachable");
+    const unreachable = new CodexError(`The gateway at ${url} cannot be reached: ${problem.message}`, "unreachable");
+    unreachable.passing = true;
+    throw unreachable;
   });
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
-  throw new CodexError(answer.message ?? answer.error?.message ?? `Status ${response.status}`, answer.code ?? answer.error?.code ?? `${response.status}`);
+  const { message = answer.error?.message, code = answer.error?.code } = answer;
+  const problem = new CodexError(message ?? `Status ${response.status}`, code ?? `${response.status}`);
+  problem.passing = PASSING.has(response.status);
+  throw problem;
 }
 
 /** A live view of one coding session: reconnects by itself, misses nothing, and asks one thing after the other. */
@@ -54,6 +60,7 @@ export class CodexClient {
     this.quietUntil = 0;
     this.pause = FIRST_PAUSE;
     this.closed = true;
+    this.attempt = 0; // to connect; what comes of an earlier one is nothing to us
   }
 
   // -- Listening ------------------------------------------------------------------------------------------------------
@@ -166,22 +173,24 @@ export class CodexClient {
   }
 
   async open() {
+    const attempt = ++this.attempt;
     this.state = "connecting";
     try {
       const protocols = ["hades.v1"];
       if (this.key) protocols.push(`hades.ticket.${(await this.http("POST", "/api/ticket")).ticket}`);
-      if (this.closed) return;
+      if (attempt !== this.attempt) return;
       const query = new URLSearchParams();
       if (this.session) query.set("session_id", this.session);
       if (this.last !== null) query.set("after", this.last);
       const address = `${this.url.replace(/^http/, "ws")}/ws/codex${query.size ? `?${query}` : ""}`;
       const socket = (this.socket = new this.WebSocket(address, protocols));
       let greeting = null;
-      socket.onmessage = ({ data }) => { greeting = this.heard(JSON.parse(data), greeting); };
-      socket.onopen = () => { this.state = "open"; this.pause = FIRST_PAUSE; this.emit("open"); };
-      socket.onclose = ({ code, reason }) => this.lost(code, reason);
+      const ours = (act) => (event) => { if (this.socket === socket) act(event); };
+      socket.onmessage = ours(({ data }) => { greeting = this.heard(JSON.parse(data), greeting); });
+      socket.onopen = ours(() => { this.state = "open"; this.pause = FIRST_PAUSE; this.emit("open"); });
+      socket.onclose = ours(({ code, reason }) => this.lost(code, reason));
     } catch (problem) {
-      this.lost(0, problem.message, problem);
+      if (attempt === this.attempt) this.lost(0, problem.message, problem);
     }
   }
 
@@ -224,7 +233,7 @@ export class CodexClient {
     this.state = "closed";
     this.socket = null;
     this.emit("close", { code, reason });
-    const final = this.closed || !this.reconnect || code === 1008 || (problem && problem.code !== "unreachable");
+    const final = this.closed || !this.reconnect || code === 1008 || (problem && !problem.passing);
     if (final) {
       this.closed = true;
       for (const job of [this.job, ...this.jobs]) if (job) this.finish(job, problem ?? new CodexError(reason || "The connection is closed", "closed", job.output));
@@ -238,6 +247,7 @@ export class CodexClient {
   /** Hang up; the session goes on. */
   close() {
     this.closed = true;
+    this.attempt++;
     clearTimeout(this.retry);
     const socket = this.socket;
     this.lost(1000, "");

@@ -370,3 +370,41 @@ test("a gateway that is down rejects with what fetch says, for a fallback to tak
   const down = new CodexClient({ url: "http://localhost:1", fetch: async () => Promise.reject(new TypeError("refused")) });
   await expect(down.getStatus()).rejects.toMatchObject({ code: "unreachable" });
 });
+
+test("a gateway that starts anew behind another server is waited for, and a refusal is not", async () => {
+  const statuses = [502, 503, 429, 200, 401];
+  const fetch = async (url: string | URL | Request, init?: RequestInit) => {
+    const status = statuses.shift()!;
+    return status === 200 ? gateway.fetch(url, init) : new Response("<p>", { status });
+  };
+  const codex = client({ key: "k", fetch: fetch as typeof globalThis.fetch });
+  const reply = codex.ask("x", { timeout: 0 });
+  await settle(60000);
+  gateway.reply("done");
+  await expect(reply).resolves.toBe("done");
+  const refused = codex.ask("y", { timeout: 0 });
+  const word = expect(refused).rejects.toMatchObject({ code: "401" });
+  made[0]!.drop();
+  await settle(60000);
+  await word;
+  expect(statuses).toEqual([]);
+});
+
+test("a connection that was closed says nothing to the one that follows it", async () => {
+  const codex = client({ key: "k" });
+  const heard: unknown[] = [];
+  codex.on("output", (text) => heard.push(text));
+  codex.close(); // while it fetches its ticket
+  codex.connect();
+  await settle();
+  expect(made.length).toBe(1);
+  const first = made[0]!;
+  first.close = () => undefined; // as a real one, which takes a while
+  codex.close();
+  codex.connect();
+  await settle();
+  gateway.tell("output", "once");
+  first.drop(1000);
+  await settle(60000);
+  expect([heard, made.length]).toEqual([["once"], 2]);
+});
