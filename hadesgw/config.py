@@ -414,7 +414,7 @@ class Aider(Section, frozen=True, kw_only=True):
 
     environment: File = ""
     edit_format: Annotated[Literal["whole", "diff"], Meta(description='"whole" or "diff"')] = "whole"
-    commits: bool = True
+    commits: Annotated[bool, Meta(description="true or false")] = True
     map_tokens: Annotated[int, Meta(ge=0, le=65_536, description="a whole number from 0 to 65536")] = 0
     confinement: Annotated[Literal["required", "none"], Meta(description='"required" or "none"')] = "required"
     state: File = ""

@@ -1,0 +1,1 @@
+"""A real Aider at work for coding sessions, its model behind the same gateway."""
