@@ -49,7 +49,7 @@ async def _ask(reactor: Any, options: argparse.Namespace, environ: Mapping[str, 
             print(f"{kind}: {content}", file=sys.stderr, flush=True)
         elif kind == "approval_request" and content["approval_id"] not in approvals:
             approvals.append(content["approval_id"])
-            decision = "accept" if options.approve else "decline"
+            decision = "accept" if options.approve and "accept" in content["decisions"] else "decline"
             print(f"{decision}: {content['kind']} {content['body'].get('command', '')}", file=sys.stderr, flush=True)
             answering = Deferred.fromCoroutine(client.approve(content["approval_id"], decision))
             answering.addErrback(lambda failure: None)  # somebody else was quicker

@@ -77,6 +77,7 @@ ACTIVE = frozenset((State.STARTING, State.READY, State.IN_TURN, State.WAITING))
 """States in which there is an agent, or one is on its way: what the guide calls an active session."""
 _BUSY = frozenset((State.IN_TURN, State.WAITING))
 _OVER = frozenset((State.STOPPING, State.GONE))
+_NOES = (Decision.DECLINE, Decision.CANCEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -550,14 +551,17 @@ class Session:
             return  # its agent is being stopped, which is an answer
         now = self._clock()
         seconds = self._bounds.approval_seconds if self._answerers else self._bounds.absence_seconds
+        body, decisions = bounded(event.body, _BODY), event.decisions
+        if event.kind == "command" and "truncated" in body:  # whoever accepted it would not know what
+            decisions = tuple(one for one in decisions if one in _NOES) or (Decision.DECLINE,)
         content = {
             "approval_id": event.approval_id,
             "turn_id": self.turn_id,
             "kind": event.kind,
-            "body": bounded(event.body, _BODY),
-            "decisions": [decision.value for decision in event.decisions],
+            "body": body,
+            "decisions": [decision.value for decision in decisions],
         }
-        self._approvals[event.approval_id] = Approval(now, now + seconds, content, event.decisions)
+        self._approvals[event.approval_id] = Approval(now, now + seconds, content, decisions)
         self._tell("approval_request", {**content, "expires": self._wall() + seconds})
         if self.state is State.IN_TURN:
             self._to(State.WAITING)
@@ -653,8 +657,7 @@ class Session:
     def _decline(self, approval_id: str) -> None:
         approval = self._approvals[approval_id]
         by, why = ("timeout", "in time") if self._answerers else ("nobody", "because nobody is connected who can")
-        refusals = (Decision.DECLINE, Decision.CANCEL)
-        decision = next((one for one in refusals if one in approval.decisions), Decision.DECLINE)
+        decision = next((one for one in _NOES if one in approval.decisions), Decision.DECLINE)
         self._tell("warning", f"A {approval.content['kind']} was declined: nobody approved it {why}")
         self._settle(approval_id, decision, by)
 

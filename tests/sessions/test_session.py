@@ -391,6 +391,16 @@ class ApprovalTests(SessionTestCase):
         self.assertEqual(self.of("warning"), ["A command was declined: nobody approved it in time"])
         self.assertEqual(self.of("approval"), [{"approval_id": "a", "decision": "decline", "by": "timeout"}])
 
+    def test_what_is_not_shown_whole_cannot_be_accepted(self) -> None:
+        """A command that is cut short could end in anything; it can be declined."""
+        self.make_turn()
+        command = "true #" + "x" * 70_000 + "\nrm -rf ."
+        self.happen(ApprovalAsked("a", "command", {"command": command}, tuple(Decision)))
+        request = self.of("approval_request")[0]
+        self.assertEqual((request["body"]["truncated"], request["decisions"]), (True, ["decline", "cancel"]))
+        self.assertIs(self.refusal(self.session.decide, "a", Decision.ACCEPT), Reason.BAD_REQUEST)
+        self.assertEqual(self.done(self.session.decide("a", Decision.DECLINE)), [Decide("a", Decision.DECLINE)])
+
     def test_nobody_is_there(self) -> None:
         """Clients that know no approvals are not waited for: only as long as a page takes to come back."""
         self.make_turn()
