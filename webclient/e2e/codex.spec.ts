@@ -125,6 +125,20 @@ test("a file is made after a word of the user, and another one is not", async ({
   await expect(bench.answer).toContainText(t.approval.decided(t.approval.decision.decline!));
 });
 
+test("where there are no coding sessions, or none can be started, that is said in words", async ({ bench, page, rehearsal }) => {
+  await bench.open(rehearsal.gateway);
+  await page.getByLabel(t.composer.protocol).selectOption("codex");
+  const dialog = page.getByRole("dialog", { name: words.title });
+  await expect(dialog.getByRole("alert")).toContainText(words.none_here);
+  await page.keyboard.press("Escape");
+  await expect(page.getByLabel(t.composer.protocol)).toHaveValue("chat");
+  await page.route("**/api/codex/status", (route) => route.fulfill({ json: { obstacle: "No workspace is configured; name one." } }));
+  await bench.button(t.sessions.coding).click();
+  await expect(dialog.getByRole("alert")).toContainText("No workspace is configured; name one.");
+  await expect(dialog.getByRole("button", { name: words.start, exact: true })).toHaveCount(0);
+  expect(await axe(page)).toEqual([]);
+});
+
 test("a turn is steered, and interrupted; the next one works", async ({ site, bench, hand, page }) => {
   await bench.open(site.stage.gateway);
   await hand.begin();

@@ -6,7 +6,8 @@ import type { PlanStep } from "../../model";
 import type { Transcript } from "../api";
 import type { Fields } from "../json";
 
-/** What a call brought, or why it did not: the gateway's words, and its word for programs; "unreachable" without an answer. */
+/** What a call brought, or why it did not: the gateway's words, and its word for programs; "unreachable" without an answer,
+ * "absent" where the gateway has no coding sessions at all. */
 export type Answer<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly code: string; readonly problem: string };

@@ -32,6 +32,7 @@ export function codingDoor(around: Omit<CodingAround, "socket" | "call" | "close
       if (answer.ok && value) return { ok: true, value };
       const fault = fieldsOf(value?.error) ?? value;
       const code = answer.status >= 500 ? "5xx" : answer.status === 429 ? "429" : textIn(fault?.code);
+      if (answer.status === 404 && path === "status") return { ok: false, code: "absent", problem: "" };
       return {
         ok: false,
         code: code || String(answer.status),

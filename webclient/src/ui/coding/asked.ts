@@ -24,5 +24,5 @@ export function use_asked<T>(ask: () => Promise<Answer<T>>, when: readonly unkno
 
 export function problem_of(answer: Extract<Answer<unknown>, { ok: false }>): string {
   if (answer.code === "unreachable") return words.unreachable;
-  return answer.code === "404" ? words.none_here : answer.problem;
+  return answer.code === "absent" ? words.none_here : answer.problem;
 }

@@ -79,8 +79,9 @@ function PlanStrip({ view }: { view: CodingView }) {
   const now = steps.find((step) => step.status === "inProgress");
   return (
     <details class="plan-strip">
-      <summary aria-label={`${words.plan}: ${words.plan_of(done, steps.length)}, ${now?.step ?? ""}`}>
+      <summary>
         <Icon name="plan" />
+        <span class="unseen">{words.plan}: </span>
         <span class="plan-dots" aria-hidden="true">
           {steps.map((step, at) => (
             <span key={at} class={step.status} />
