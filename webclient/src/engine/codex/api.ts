@@ -103,6 +103,8 @@ export interface CodingView extends Transcript {
   /** What the gateway said of the last thing that could not be done; "" once something else is done. */
   readonly problem: ReadonlySignal<string>;
   readonly draft: Signal<string>;
+  /** Inputs that the gateway has not acknowledged, in order. */
+  readonly unheard: ReadonlySignal<readonly string[]>;
   /** An input, in a turn of its own. Said again after a break if the gateway has not told that it has it. */
   say(text: string): void;
   /** More for the turn that runs. False if nobody is connected. */

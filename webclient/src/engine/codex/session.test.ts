@@ -99,6 +99,7 @@ describe("a coding session", () => {
     const [said] = socket.sent.filter(({ type }) => type === "input");
     socket.lose();
     session.say("three");
+    expect(session.unheard.value).toEqual(["two", "three"]);
     expect(session.link.value).toMatchObject({ kind: "waiting", attempt: 1 });
     around.clock.advance(250);
     await settle();
@@ -113,6 +114,8 @@ describe("a coding session", () => {
     // The gateway had it, and says so to us alone: nothing to be told to the user.
     next.tell({ type: "warning", content: "again", code: "duplicate", id: said!.id, seq: 4 });
     expect(session.problem.value).toBe("");
+    next.tell({ type: "input_received", content: { text: "three", timestamp: 1 }, seq: 5 });
+    expect(session.unheard.value).toEqual([]);
   });
 
   it("waits longer from try to try, and a little by chance", async () => {

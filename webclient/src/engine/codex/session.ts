@@ -39,10 +39,12 @@ export class CodingSession implements CodingView, Painting {
   readonly #waiting: Signal<readonly string[]> = signal([]);
   readonly #trimmed = signal(false);
   readonly #problem = signal("");
+  /** The texts of `#unsaid`. */
+  readonly #unheard: Signal<readonly string[]> = signal([]);
   readonly draft = signal("");
   readonly busy: ReadonlySignal<boolean>;
   /** Inputs that the gateway has not acknowledged, by the id that they are known by there. */
-  readonly #unheard = new Map<string, string>();
+  readonly #unsaid = new Map<string, string>();
   readonly #unwatch: () => void;
   #socket: WebSocket | null = null;
   /** Whether all that was missed has been told: what is said before that is said afterwards. */
@@ -112,6 +114,9 @@ export class CodingSession implements CodingView, Painting {
   get trimmed(): ReadonlySignal<boolean> {
     return this.#trimmed;
   }
+  get unheard(): ReadonlySignal<readonly string[]> {
+    return this.#unheard;
+  }
   get problem(): ReadonlySignal<string> {
     return this.#problem;
   }
@@ -139,7 +144,8 @@ export class CodingSession implements CodingView, Painting {
     if (text.trim() === "") return;
     const id = this.#around.surroundings.uuid();
     this.#problem.value = "";
-    this.#unheard.set(id, text);
+    this.#unsaid.set(id, text);
+    this.#unheard.value = [...this.#unsaid.values()];
     if (this.#ready) this.#send("input", text, id);
   }
 
@@ -225,10 +231,14 @@ export class CodingSession implements CodingView, Painting {
 
   /** An input was received: one of ours, if it says the same. */
   #acknowledge(text: string): void {
-    if (this.#unheard.size === 0 || !text.includes("input_received")) return;
+    if (this.#unsaid.size === 0 || !text.includes("input_received")) return;
     const said = fieldsOf(fieldsOf(parsed(text))?.content)?.text;
-    const mine = [...this.#unheard].find(([, unheard]) => unheard === said);
-    if (mine) this.#unheard.delete(mine[0]);
+    const mine = [...this.#unsaid].find(([, unheard]) => unheard === said);
+    if (mine) this.#forget(mine[0]);
+  }
+
+  #forget(id: string): void {
+    if (this.#unsaid.delete(id)) this.#unheard.value = [...this.#unsaid.values()];
   }
 
   /** What is told to this page alone. */
@@ -240,9 +250,9 @@ export class CodingSession implements CodingView, Painting {
       this.#around.painter.request(this);
       this.#around.painter.flush();
       this.#link.value = { kind: "open" };
-      for (const [known, text] of this.#unheard) this.#send("input", text, known);
+      for (const [known, text] of this.#unsaid) this.#send("input", text, known);
     } else if (type === "error" || type === "warning") {
-      this.#unheard.delete(textIn(id));
+      this.#forget(textIn(id));
       if (code !== "duplicate") this.#problem.value = textIn(content);
     }
   }

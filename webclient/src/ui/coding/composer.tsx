@@ -21,6 +21,7 @@ export function CodingComposer() {
   return (
     <div class="composer coding">
       <LinkBanner view={view} />
+      <Unheard view={view} />
       <Waiting view={view} />
       <PlanStrip view={view} />
       <Field key={view.id} view={view} />
@@ -54,6 +55,25 @@ function LinkBanner({ view }: { view: CodingView }) {
           {words.now}
         </Button>
       )}
+    </div>
+  );
+}
+
+/** What was written while the connection was lost: it is said when there is one again, if ever. */
+function Unheard({ view }: { view: CodingView }) {
+  const texts = view.unheard.value;
+  if (texts.length === 0 || view.link.value.kind === "open") return null;
+  return (
+    <div class="notice gap">
+      <Icon name="pause" />
+      <span>
+        {words.unheard}
+        {texts.map((text, at) => (
+          <span key={at} class="unheard" dir="auto">
+            {text}
+          </span>
+        ))}
+      </span>
     </div>
   );
 }

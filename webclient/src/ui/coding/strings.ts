@@ -57,6 +57,7 @@ export const words = {
   } as Record<string, string>,
   tries: (attempt: number, s: number) => `Try ${count(attempt)} in ${s} s.`,
   now: "Try now",
+  unheard: "The gateway has not acknowledged:",
   trimmed: "The beginning of this session is not kept any more.",
   prompt: "Work for the agent",
   placeholder: "Say what is to be done…",
