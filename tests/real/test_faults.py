@@ -155,7 +155,8 @@ class FaultTests(ToldCase):
             self.assert_told(fault, path, visitor, request_id)
             self.assert_serves()
         for header in ("x-request-id", "x-conveyance-session-id"):
-            self.assertEqual(self.meter("hades_codex_correlation_mismatches_total", f'{{header="{header}"}}'), 1)
+            # One that was forged; and, as the answers after it bring none, one that is missed.
+            self.assertEqual(self.meter("hades_codex_correlation_mismatches_total", f'{{header="{header}"}}'), 2)
         self.assertEqual(self.meter("hades_codex_missing_correlation_total"), 0)
         self.assertNotIn("Traceback", self.gateway.log_text())
 
@@ -403,7 +404,8 @@ class LifeTests(LeavingCase):
     timeouts: Mapping[str, object] = {"drain": 10}
 
     def test_it_starts_quickly_and_small(self) -> None:
-        """It serves within a second and holds at most 60 MB; on a busy machine its own time counts."""
+        """It serves within a second and holds at most 64 MB, coding sessions and page included; on a busy machine its
+        own time counts."""
         times: list[float] = []
         while len(times) < 3 and min(times, default=9) > 1.0:
             self.gateway.stop()
@@ -413,7 +415,7 @@ class LifeTests(LeavingCase):
             busy = os.getloadavg()[0] > (os.cpu_count() or 1)
             times.append(self.processor_time() if busy else time.monotonic() - started)
         self.assertLessEqual(min(times), 1.0)
-        self.assertLessEqual(self.gateway.rss(), 60_000_000)
+        self.assertLessEqual(self.gateway.rss(), 64_000_000)
         print(f"\nstart to serving {min(times):.2f} s, {self.gateway.rss() / 1e6:.1f} MB resident")
 
     def processor_time(self) -> float:
