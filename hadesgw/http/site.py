@@ -167,7 +167,11 @@ class Request(server.Request):
     def _ended(self, completed: bool) -> None:
         at_end, self._at_end = self._at_end, []
         for ended in at_end:
-            ended(completed)
+            try:
+                ended(completed)
+            except Exception:  # noqa: BLE001 - the others, and the channel, have something to give back
+                number = self.correlation.request_id.decode("ascii")
+                self._log.failure("Who watched the end of request {id} failed", id=number)
 
     # -- IGatewayRequest -----------------------------------------------------------------------------------------------
 

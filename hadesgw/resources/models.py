@@ -131,7 +131,9 @@ class Models(Resource):
         return NOT_DONE_YET
 
     def _unknown(self, failure: Failure, request: Request) -> None:
-        request.refuse(refusal_of(failure))
+        refusal = refusal_of(failure)
+        if request.channel is not None:
+            request.refuse(refusal)
 
     def _failed(self, failure: Failure, request: Request) -> None:
         """A defect of ours: it is logged, and the client does not wait for ever because of it."""

@@ -418,6 +418,21 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(len(caller.answers()), 2)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
+    def test_who_watches_the_end_cannot_keep_what_is_others(self) -> None:
+        """Nor, when the client leaves, the other watchers from giving back what they hold, and the body its memory."""
+
+        def stumble(completed: bool) -> None:
+            raise ValueError(SECRET)
+
+        told: list[bool] = []
+        door = Door(hold)
+        caller = door.call().send(post(b"half", length=8))
+        door.asked[0].at_end(stumble)
+        door.asked[0].at_end(told.append)
+        caller.leave()
+        self.assertEqual((told, door.site.body_memory.held), ([False], 0))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
 
 class ConstructionTests(SynchronousTestCase):
     """Our request is made without the constructors of its bases."""

@@ -174,6 +174,13 @@ class ModelsTests(SynchronousTestCase):
         self.server.failures = [ConnectError(2, "No such file or directory")]
         self.assertEqual(self.call().answer().body, error_body(refusals.UPSTREAM_MISSING, Dialect.OPENAI))
 
+    def test_who_has_been_answered_is_left_alone(self) -> None:
+        """A drain that ends answers those who wait; what becomes of the question then is no defect."""
+        caller = self.call()
+        self.door.site.interrupt(refusals.STREAM_DRAINED)
+        self.server.say(measured(b"not json"))
+        self.assertEqual(caller.answer().status, refusals.STREAM_DRAINED.status)
+
     def test_silence_is_not_waited_out(self) -> None:
         """Neither before the head nor behind it; and no connection is left hanging."""
         for said in ((), (STREAM,), (OK + b"content-length: 5\r\n\r\n", b"hel")):
