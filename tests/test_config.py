@@ -519,6 +519,14 @@ class ContradictionTests(SynchronousTestCase):
                 "sessions.codex.confinement",
                 '"required", since sessions.sandbox is "read-only"',
             ),
+            "sessions = { sandbox = 'read-only', aider = { confinement = 'none' } }": (
+                "sessions.aider.confinement",
+                '"required", since sessions.sandbox is "read-only"',
+            ),
+            "sessions = { engine = 'aider', approval = 'untrusted' }": (
+                "sessions.approval",
+                '"on-request" or "never", since sessions.engine is "aider", which asks for nothing',
+            ),
             "sessions.workspaces.all = '/'": ("sessions.workspaces.all", "a folder, and not the whole machine"),
             "sessions.workspaces.app = '.'": ("sessions.workspaces.app", "a folder that clients.file is not in"),
             "sessions.workspaces.app = '/run/hades'": (

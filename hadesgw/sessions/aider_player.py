@@ -164,6 +164,11 @@ class Ear(threading.Thread):
         """The next input, when it comes; None at the end."""
         return self._inputs.get()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether one has come already."""
+        return not self._inputs.empty()
+
     def more(self) -> str | None:
         """A further input that has come already, or None."""
         try:
@@ -402,14 +407,24 @@ class Play:
 
     :param coder: of :func:`make_coder`.
     :param names: of all commands there are.
+    :param switch: what Aider raises when it wants to become another.
     """
 
-    def __init__(self, coder: Any, voice: Voice, ear: Ear, order: Mapping[str, Any], names: Collection[str]) -> None:
+    def __init__(
+        self,
+        coder: Any,
+        voice: Voice,
+        ear: Ear,
+        order: Mapping[str, Any],
+        names: Collection[str],
+        switch: type[Exception],
+    ) -> None:
         self._coder = coder
         self._voice = voice
         self._ear = ear
         self._order = order
         self._names = names
+        self._switch = switch
 
     def turn(self, text: str) -> None:
         """One input, and what comes while it is worked on."""
@@ -420,7 +435,7 @@ class Play:
             self._ear.disarm()
         except KeyboardInterrupt:
             status = "interrupted"
-        except (SystemExit, import_module("aider.commands").SwitchCoder):
+        except (SystemExit, self._switch):
             status = self._fail("Aider wanted to end, or to become another; it does neither here.")
         except Exception as problem:  # noqa: BLE001 - Aider's own faults end a turn, and not the session
             status = self._fail(f"Aider has a fault: {type(problem).__name__}: {problem}")
@@ -521,7 +536,8 @@ def play(source: BinaryIO, finish: Callable[[int], object]) -> None:
     ear = Ear(source)
     signal.signal(signal.SIGINT, ear.struck)
     coder = make_coder(order, voice, Path.cwd())
-    played = Play(coder, voice, ear, order, command_names(coder))
+    switch = import_module("aider.commands").SwitchCoder
+    played = Play(coder, voice, ear, order, command_names(coder), switch)
     import_module("litellm")  # it takes seconds, which the first turn shall not
     ear.start()
     voice.say("ready", version=import_module("aider").__version__)

@@ -19,6 +19,7 @@ from hadesgw.sessions.engine import (
     Decision,
     Diff,
     Failed,
+    FilesActive,
     FilesTouched,
     Item,
     Output,
@@ -458,6 +459,17 @@ class FileTests(SessionTestCase):
         self.make_turn()
         self.happen(FilesTouched(("a", "b", "c")), FilesTouched(("a", "d")))
         self.assertEqual(self.session.active_files, ["a", "c", "d"])
+
+    def test_an_agent_that_knows_them_all(self) -> None:
+        """May say which files are active, and then no others are; the same again is not told."""
+        self.make_turn()
+        self.happen(FilesTouched(("a", "b")), FilesActive(("c", "b")))
+        self.assertEqual(self.session.active_files, ["b", "c"])
+        before = self.session.log.last_seq
+        self.happen(FilesActive(("b", "c")))
+        self.assertEqual(self.session.log.last_seq, before)
+        self.happen(FilesActive(()))
+        self.assertEqual(self.session.active_files, [])
 
 
 class CommandTests(SessionTestCase):

@@ -11,12 +11,20 @@ from tests.real.codex.watcher import Watcher
 from tests.real.processes import descendants
 from tests.real.waiting import wait_for
 
-LONG = "rehearse: long tokens=3000 tokens_per_second=20"
+LONG = "please take your time"
 HOOK = ".git/hooks/post-commit"
 
 
 class WorkTests(AiderTestCase):
     """What it does when it is asked."""
+
+    script = """
+[[rule]]
+prompt = 'take your time'
+system = 'software developer'
+rehearse = "long"
+answer = { tokens_per_second = 20 }
+"""
 
     def test_edit_and_commit(self) -> None:
         """It edits and commits; each call of its model is its session's, and nothing of it is left when it stops."""
@@ -73,7 +81,6 @@ class WorkTests(AiderTestCase):
         with Watcher(self.gateway) as watcher:
             watcher.send("input", LONG)
             watcher.until(lambda: watcher.of("output"), "it says something")
-            self.order(f"sessions/{session}/interrupt")
             self.order(f"sessions/{session}/interrupt")
             ended = watcher.until(lambda: [t for t in watcher.of("turn") if t["phase"] == "ended"], "it ends")
             self.assertEqual(ended[0]["status"], "interrupted")
