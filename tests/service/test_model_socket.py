@@ -34,6 +34,7 @@ class Model(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 class Visit(http.server.BaseHTTPRequestHandler):
     def _answer(self) -> None:
         assert isinstance(self.server, Model)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))  # to close on what is unread resets the connection
         status, document = self.server.answers.get(self.path, (404, ""))
         body = json.dumps(document).encode()
         self.send_response(status)
