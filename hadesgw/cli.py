@@ -11,11 +11,12 @@ import os
 import platform
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 import twisted
@@ -31,6 +32,9 @@ from hadesgw.policy.credentials import (
     token_entry,
 )
 from hadesgw.policy.toml import ConfigError
+
+if TYPE_CHECKING:  # most commands do without
+    from hadesgw.config import Config
 
 CLIENTS_FILE = "clients.toml"
 """The clients file when none is named: the configuration's own default."""
@@ -51,6 +55,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     :ivar check: judges the configuration at that path (None: the built-in one), and the gateway with that process
         id that runs with it, if one is given; answers the line that says it is good, or raises :class:`Refused`.
     :ivar execute: becomes another program: its path and its arguments, the program's name first.
+    :ivar call: runs another program to its end, for all to see, and answers its exit status.
     """
 
     now: Callable[[], datetime]
@@ -58,6 +63,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     environ: Mapping[str, str]
     check: Callable[[str | None, int | None], str]
     execute: Callable[[str, list[str]], object]
+    call: Callable[[Sequence[str]], int]
 
 
 def main() -> int:
@@ -71,6 +77,7 @@ def main() -> int:
                 environ=os.environ,
                 check=_check,
                 execute=os.execv,
+                call=subprocess.call,
             ),
         )
         sys.stdout.flush()
@@ -139,6 +146,7 @@ examples:
   hadesgw check --config hadesgw.toml        would the gateway start with this configuration?
   hadesgw check --pid 4711                   does that gateway listen as configured, and nowhere else?
   hadesgw doctor --config hadesgw.toml       look at all a gateway depends on, and say what to do
+  hadesgw engine install aider               install the coding agent Aider, for coding sessions
   hadesgw status                             where the gateway on this machine listens, since when
   hadesgw reload                             have it take up changed clients and certificates
   hadesgw tail --client alice --status 4xx   follow requests while they run
@@ -182,6 +190,12 @@ def _parser(surroundings: Surroundings) -> _Parser:
     doctor.add_argument("--config", metavar="FILE", help="the configuration; without it, the built-in one")
     doctor.add_argument("--json", action="store_true", help="a JSON object for each finding")
     doctor.set_defaults(command=_run_doctor)
+
+    engine = _command(commands, "engine", "see and install what does the work in coding sessions")
+    engines = engine.add_subparsers(metavar="ACTION", required=True)
+    _add_engine(engines, "list", "show which engines are ready, and what to do for the others", _run_engine_list)
+    installing = _add_engine(engines, "install", "install an engine for the gateway to use", _run_engine_install)
+    installing.add_argument("name", metavar="NAME", choices=("codex", "aider"), help="codex or aider")
 
     for name, summary in (
         ("status", "show how the gateway that runs on this machine is"),
@@ -243,11 +257,59 @@ def _run_demo(options: argparse.Namespace, surroundings: Surroundings) -> None:
     surroundings.execute(sys.executable, command)
 
 
+# -- engine ----------------------------------------------------------------------------------------------------
+
+
+def _add_engine(
+    engines: argparse._SubParsersAction[_Parser],
+    name: str,
+    summary: str,
+    command: Callable[[argparse.Namespace, Surroundings], None],
+) -> _Parser:
+    parser = _command(engines, name, summary)
+    parser.add_argument("--config", metavar="FILE", help="the configuration; without it, the built-in one")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _run_engine_list(options: argparse.Namespace, surroundings: Surroundings) -> None:
+    from hadesgw.service.engines import ENGINES
+
+    config = _load(options.config)
+    for name, obstacle in ENGINES.items():
+        mark = "*" if name == config.sessions.engine else " "
+        print(f"{mark} {name:<10} {obstacle(config, surroundings.environ) or 'ready'}")
+
+
+def _run_engine_install(options: argparse.Namespace, surroundings: Surroundings) -> None:
+    from hadesgw.service.engines import install_aider
+    from hadesgw.sessions.aider_environment import InstallFailed
+    from hadesgw.sessions.codex_program import INSTALL
+
+    if options.name == "codex":
+        raise Refused(f"Codex is an extra of this package; run: {INSTALL}")
+    try:
+        folder = install_aider(_load(options.config), surroundings.environ, surroundings.call)
+    except InstallFailed as failed:
+        raise Refused(str(failed)) from None
+    print(f'Aider is installed in {folder}. To use it: engine = "aider" in [sessions].')
+
+
+def _load(path: str | None) -> Config:
+    from hadesgw.config import load
+
+    try:
+        return load(path)
+    except ConfigError as error:
+        raise Refused(str(error)) from None
+
+
 # -- doctor ----------------------------------------------------------------------------------------------------
 
 
 def _run_doctor(options: argparse.Namespace, surroundings: Surroundings) -> None:
-    from hadesgw.service.doctor import ENGINES, Patient, examine
+    from hadesgw.service.doctor import Patient, examine
+    from hadesgw.service.engines import ENGINES
 
     patient = Patient(path=options.config, environ=surroundings.environ, now=surroundings.now(), engines=ENGINES)
     signs = {"good": "ok", "warning": "!!", "bad": "XX"}

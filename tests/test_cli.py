@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -58,11 +59,18 @@ class CommandTests(SynchronousTestCase):
         self.executed: list[tuple[str, list[str]]] = []
         self.environ: dict[str, str] = {}
         self.drawn = 0
+        self.called: list[Sequence[str]] = []
+        self.status = 0
 
     def entropy(self, count: int) -> bytes:
         """Bytes that differ from call to call."""
         self.drawn += 1
         return hashlib.sha256(b"%d" % self.drawn).digest()[:count]
+
+    def call(self, command: Sequence[str]) -> int:
+        """A program that ends at once."""
+        self.called.append(command)
+        return self.status
 
     def run_command(self, *arguments: str) -> Outcome:
         """Run a command line and catch what it prints."""
@@ -72,6 +80,7 @@ class CommandTests(SynchronousTestCase):
             environ=self.environ,
             check=judge,
             execute=lambda path, command: self.executed.append((path, command)),
+            call=self.call,
         )
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -395,6 +404,46 @@ class OtherTests(CommandTests):
         self.bad(2, "hadesgw token new --help", "token", "new")
         self.bad(2, "unrecognized", "token", "new", "alice", "--app")
         self.bad(2, "unrecognized", "check", "--conf", "a.toml")
+
+
+class EngineTests(CommandTests):
+    """`hadesgw engine`."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.engine = (self.folder / "aider").absolute()
+        self.config = self.folder / "hadesgw.toml"
+        self.config.write_text(f"[sessions]\nengine = 'aider'\naider = {{ environment = '{self.engine}' }}\n")
+
+    def test_list(self) -> None:
+        """Each engine and what to do for it; the one in use is marked."""
+        done = self.run_command("engine", "list", "--config", str(self.config))
+        codex, aider, rehearsal = done.out.splitlines()
+        self.assertRegex(codex, r"^  codex      \S")
+        self.assertRegex(aider, r"^\* aider      .*; run: hadesgw engine install aider$")
+        self.assertEqual(rehearsal, "  rehearsal  ready")
+
+    def test_install(self) -> None:
+        """Aider, into the folder that is configured."""
+        self.environ["PATH"] = str(self.folder.absolute())
+        (self.folder / "python3.12").touch(mode=0o755)
+        done = self.run_command("engine", "install", "aider", "--config", str(self.config))
+        self.assertEqual((done.code, done.err), (0, ""))
+        self.assertIn(str(self.engine), done.out)
+        self.assertEqual(self.called[0][0], str(self.folder.absolute() / "python3.12"))
+        self.assertEqual(len(self.called), 2)
+
+    def test_refusals(self) -> None:
+        """One line each: Codex is an extra, a failed program is named, a bad configuration names its key."""
+        self.assertIn("pip install", self.run_command("engine", "install", "codex").err)
+        self.environ["PATH"] = str(self.folder.absolute())
+        (self.folder / "python3.12").touch(mode=0o755)
+        self.status = 3
+        done = self.run_command("engine", "install", "aider", "--config", str(self.config))
+        self.assertEqual((done.code, done.err.count("\n")), (1, 1))
+        self.assertIn("exit status 3", done.err)
+        self.config.write_text("[sessions]\nengine = 'none'\n")
+        self.assertIn("sessions.engine", self.run_command("engine", "list", "--config", str(self.config)).err)
 
 
 class ProgramTests(SynchronousTestCase):

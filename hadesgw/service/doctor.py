@@ -11,7 +11,7 @@ import os
 import resource
 import shlex
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,10 +24,10 @@ from hadesgw.policy.credentials import Client, ClientDirectory, ClientsError, pa
 from hadesgw.policy.exposure import Address, Exposed
 from hadesgw.policy.listening import Listener, parse_listener
 from hadesgw.service.control import ControlRefused, ask, control_path
+from hadesgw.service.engines import Obstacle
 from hadesgw.service.listeners import judge_unopened
 from hadesgw.service.model_socket import look_at_model_server
 from hadesgw.service.tls import load_credentials
-from hadesgw.sessions.codex_program import ProgramAbsent, find_program
 from hadesgw.tree import check_tree
 
 SOON = timedelta(days=14)
@@ -53,13 +53,14 @@ class Patient(Struct, frozen=True, kw_only=True):
     """What the examination is given.
 
     :ivar path: of the configuration; None for the built-in one.
-    :ivar engines: for each engine of coding sessions, what stands in its way, or None; :data:`ENGINES`, but for tests.
+    :ivar engines: for each engine of coding sessions, what stands in its way, or None;
+        :data:`hadesgw.service.engines.ENGINES`, but for tests.
     """
 
     path: str | None
     environ: Mapping[str, str]
     now: datetime
-    engines: Mapping[str, Callable[[Config], str | None]]
+    engines: Mapping[str, Obstacle]
 
 
 def examine(patient: Patient) -> Iterator[Finding]:
@@ -82,18 +83,6 @@ def examine(patient: Patient) -> Iterator[Finding]:
     yield from _limits(config)
     yield _clock()
     yield from _engines(config, patient)
-
-
-def _codex(config: Config) -> str | None:
-    try:
-        find_program(config.sessions.codex.binary)
-    except ProgramAbsent as absent:
-        return str(absent)
-    return None
-
-
-ENGINES: Mapping[str, Callable[[Config], str | None]] = {"codex": _codex}
-"""What can be known of an engine without starting it; how it is enclosed, the gateway tries at its start and logs."""
 
 
 # -- Clients -----------------------------------------------------------------------------------------------------------
@@ -140,9 +129,7 @@ def _expiry(client: Client, now: datetime) -> Iterator[Finding]:
 
 def _tls(config: Config, patient: Patient) -> Iterator[Finding]:
     try:
-        found = load_credentials(
-            config.tls, config.source, patient.environ.get("CREDENTIALS_DIRECTORY"), patient.now
-        )
+        found = load_credentials(config.tls, config.source, patient.environ.get("CREDENTIALS_DIRECTORY"), patient.now)
     except ConfigError as error:
         yield Finding("tls", "bad", str(error), "renew the certificate, or mend the path; to try: hadesgw cert")
         return
@@ -265,7 +252,7 @@ def _engines(config: Config, patient: Patient) -> Iterator[Finding]:
         return
     for name, obstacle in patient.engines.items():
         if name == config.sessions.engine:
-            told = obstacle(config)
+            told = obstacle(config, patient.environ)
             verdict: Literal["good", "warning"] = "good" if told is None else "warning"
             yield Finding(f"engine {name}", verdict, told or "ready", "")
     for name, folder in config.sessions.workspaces.items():

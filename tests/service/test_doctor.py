@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hadesgw.config import Config
 from hadesgw.policy.certificates import self_sign
 from hadesgw.policy.credentials import Role, entry, mint_token
 from hadesgw.service.doctor import Finding, Patient, examine
+from hadesgw.service.engines import Obstacle
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 UPSTREAM = '[[upstream]]\nname = "v"\nsocket = "/nonexistent/api.sock"\nmodels = ["m"]\n'
@@ -37,7 +37,7 @@ class ExaminationTests(SynchronousTestCase):
     def examine(
         self,
         keys: str = '[server]\nlisten = ["tcp:0:interface=127.0.0.1"]',
-        engines: Mapping[str, Callable[[Config], str | None]] = {},
+        engines: Mapping[str, Obstacle] = {},
     ) -> list[Finding]:
         """All findings with these lines of the configuration."""
         file = self.folder / "hadesgw.toml"
@@ -113,7 +113,7 @@ class ExaminationTests(SynchronousTestCase):
 
     def test_engines_count_where_a_path_leads_to_them(self) -> None:
         """The one that is configured, and what stands in its way; a gateway without sessions needs none."""
-        engines = {"codex": lambda config: "no binary", "aider": lambda config: None}
+        engines = {"codex": lambda config, environ: "no binary", "aider": lambda config, environ: None}
         self.assertEqual(self.of("engine codex", self.examine(engines=engines)), [("warning", "no binary")])
         without = self.examine('[tree]\n"/healthz" = ["health"]', engines)
         self.assertEqual(self.of("engine codex", without), [])

@@ -86,7 +86,7 @@ class AiderTestCase(SynchronousTestCase):
         return self.reactor.processes[-1]
 
     @property
-    def written(self) -> list[Mapping[str, Any]]:
+    def written(self) -> list[dict[str, Any]]:
         """What it was told since it was opened."""
         return self.process.written[1:]
 
