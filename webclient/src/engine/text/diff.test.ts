@@ -30,6 +30,16 @@ describe("readDiff", () => {
     ]);
   });
 
+  it("knows a file that is new, one that is gone, and hunks without a name", () => {
+    const names = (text: string) => readDiff(text)!.map(({ from, to }) => [from, to]);
+    const added = "diff --git a/n b/n\n--- /dev/null\n+++ b/n\n@@ -0,0 +1 @@\n+one\n";
+    expect(names(`${added}--- a/o\n+++ /dev/null\n@@ -1 +0,0 @@\n-one\n`)).toEqual([
+      ["", "n"],
+      ["o", ""],
+    ]);
+    expect(names("@@ -1 +1 @@\n-one\n+two\n")).toEqual([["", ""]]);
+  });
+
   it("gives back both texts of any patch", () => {
     const text = fc
       .array(fc.stringMatching(/^[a-z<>&+ -]*$/), { maxLength: 8 })

@@ -62,14 +62,15 @@ function readHunk(lines: readonly string[], from: number, heading: RegExpExecArr
   return at;
 }
 
-/** The name in a heading, without git's `a/` or `b/`, and without a time. */
+/** The name in a heading, without git's `a/` or `b/`, and without a time; "" for a file that is not there. */
 const nameIn = (line: string): string =>
   line
     .slice(4)
     .split("\t", 1)[0]!
     .trim()
     .replace(/^"(.*)"$/, "$1")
-    .replace(/^[ab]\//, "");
+    .replace(/^[ab]\//, "")
+    .replace(/^\/dev\/null$/, "");
 
 function counted(file: File): DiffFile {
   const count = (kind: DiffLine["kind"]): number =>

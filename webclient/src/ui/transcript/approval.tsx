@@ -20,13 +20,14 @@ export function ApprovalCard({ item, decide }: { item: Approval; decide?: (decis
     <section class={`card approval-card ${open ? "open" : ""}`}>
       <header class="card-head">
         <Icon name="key" />
-        <strong class="grow">{open ? t.approval.subject[item.subject] : outcome(item, words)}</strong>
+        <strong class={open ? "grow" : ""}>{open ? t.approval.subject[item.subject] : outcome(item, words)}</strong>
+        {!open && <code class="clip muted">{item.text || item.changes?.map((change) => change.path).join(", ")}</code>}
         {open && item.expires != null && <Countdown until={item.expires} />}
       </header>
-      <div class="card-body">
-        {item.text !== "" && <pre class="approval-text">{item.text}</pre>}
-        {open && item.changes && <Changes changes={item.changes} />}
-        {open && (
+      {open && (
+        <div class="card-body">
+          {item.text !== "" && <pre class="approval-text">{item.text}</pre>}
+          {item.changes && <Changes changes={item.changes} />}
           <div class="approval-buttons" role="group" aria-label={t.approval.group}>
             {[...item.decisions]
               .sort((a, b) => place_of(a) - place_of(b))
@@ -42,8 +43,8 @@ export function ApprovalCard({ item, decide }: { item: Approval; decide?: (decis
                 </Button>
               ))}
           </div>
-        )}
-      </div>
+        </div>
+      )}
     </section>
   );
 }

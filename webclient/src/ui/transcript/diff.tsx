@@ -105,12 +105,13 @@ export const FileChangeCard = ({ item }: { item: FileChange }) => (
       {item.state === "declined" && <Chip look="warn">{t.command.declined}</Chip>}
     </header>
     <div class="card-body">
-      <Changes changes={item.changes} />
+      {/* What is not done yet is asked for, or done in a moment: the question shows it whole. */}
+      <Changes changes={item.changes} brief={item.state === "open"} />
     </div>
   </section>
 );
 
-export const Changes = ({ changes }: Pick<FileChange, "changes">) => (
+export const Changes = ({ changes, brief = false }: Pick<FileChange, "changes"> & { brief?: boolean }) => (
   <>
     {changes.map((change) => (
       <div key={change.path}>
@@ -118,7 +119,7 @@ export const Changes = ({ changes }: Pick<FileChange, "changes">) => (
           <code class="clip">{change.path}</code>
           <Chip>{t.file_change[change.change] ?? change.change}</Chip>
         </div>
-        {change.diff !== "" && <DiffTable text={change.diff} />}
+        {change.diff !== "" && !brief && <DiffTable text={change.diff} />}
       </div>
     ))}
   </>
