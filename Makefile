@@ -65,6 +65,10 @@ count: .venv/test.stamp | build  ## meters and log against 10,000 requests count
 test-real: .venv/test.stamp debian | build  ## the slow real programs, each in a folder of tests/real; installs them
 	HADESGW_REAL=1 $(TRIAL) --temp-directory=build/trial-real $(SLOW)
 
+.PHONY: session-cycles
+session-cycles: .venv/test.stamp debian | build  ## 200 coding sessions that go wrong, of the real Codex too; installs it
+	HADESGW_REAL=1 HADESGW_SESSION_CYCLES=200 $(TRIAL) --temp-directory=build/trial-real tests.real.codex.test_cycles
+
 .PHONY: format
 format: .venv/lint.stamp  ## lay the Python files out anew
 	$(BIN)/ruff check --quiet --fix . || true

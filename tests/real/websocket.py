@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import (
@@ -130,7 +130,7 @@ class WebSocket:
             self.closed = event.code, event.reason or ""
         self.socket.close()
 
-    def __enter__(self) -> WebSocket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -27,6 +27,8 @@ class SessionTestCase(SynchronousTestCase):
     """A gateway of its own for each test."""
 
     approval = "never"
+    further: ClassVar[Mapping[str, object]] = {}
+    """Keys of `[sessions]`."""
 
     def setUp(self) -> None:
         kit = CLIENTS.kit(CODEX)
@@ -51,12 +53,17 @@ class SessionTestCase(SynchronousTestCase):
                 "default_workspace": "app",
                 "approval": self.approval,
                 "codex": {"binary": str(kit.codex), "state": str(self.state)},
+                **self.further,
             },
         }
-        self.gateway = Gateway(self.made("gateway"), self.model.socket, [MODEL], sections)
+        self.gateway = Gateway(self.made("gateway"), self.upstream(), [MODEL], sections)
         self.addCleanup(self.gateway.stop)
         self.gateway.start()
         self.client = self.gateway.client()
+
+    def upstream(self) -> Path:
+        """The socket that the gateway takes for its model server's."""
+        return self.model.socket
 
     def made(self, name: str) -> Path:
         (self.folder / name).mkdir()

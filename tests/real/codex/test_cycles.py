@@ -1,0 +1,194 @@
+"""Two hundred lives that go wrong, of real and of rehearsed agents: nothing gets out, nothing is left, nobody waits."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from unittest import SkipTest
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from hadesgw.sessions.codex_home import remove_tree
+from tests.real.clients.environment import CLIENTS, CODEX, cache_folder
+from tests.real.clients.stage import CONTEXT, MODEL, RehearsalModel
+from tests.real.codex.mischief import EDIT, ENGINES, HELLO, Mischief
+from tests.real.codex.pulse import Pulse, p95
+from tests.real.codex.traps import CONNECTED, OUTSIDE, SECRETS, SLEEP, Decoy, Openings, Surroundings, script
+from tests.real.gateway import Gateway
+from tests.real.processes import PROC, Process
+from tests.real.waiting import wait_for
+
+CYCLES = int(os.environ.get("HADESGW_SESSION_CYCLES", "24"))
+SEED = int(os.environ.get("HADESGW_SESSION_SEED", "7"))
+ROUNDS = 4
+CALM_SECONDS = 3.0
+SLOWER = 2.0
+"""How much longer a chat may take while all this goes on."""
+GRACE_SECONDS = 0.005
+MOST_WAITING = 0.05
+"""The part of the time for which the gateway may have waited for a CPU where chats are judged."""
+SPARE_DESCRIPTORS = 2
+"""Connections to the model servers that are kept for the next request."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What chats have felt.
+
+    :ivar calm: seconds within which 95 of 100 were answered while nothing else went on.
+    :ivar busy: the same while sessions went wrong.
+    :ivar waited: the part of that time in which the gateway waited for a CPU.
+    """
+
+    calm: float
+    busy: float
+    waited: float
+
+
+class CycleTests(SynchronousTestCase):
+    """One gateway, and all that is around it."""
+
+    def setUp(self) -> None:
+        kit = CLIENTS.kit(CODEX)
+        if shutil.which("git") is None:
+            raise SkipTest("there is no git here")
+        # Not in the folder for temporary files, which agents do not see anyway.
+        base = Path(tempfile.mkdtemp(prefix="hgw-", dir=Path.cwd())).resolve()
+        self.addCleanup(shutil.rmtree, base, ignore_errors=True)
+        self.state = Path(tempfile.mkdtemp(prefix="codex-state-", dir=cache_folder(CODEX).parent))
+        self.addCleanup(remove_tree, self.state)
+        self.around = Surroundings(base)
+        self.model = RehearsalModel(self.around.model, script(self.around))
+        self.addCleanup(self.model.stop)
+        self.model.start()
+        self.decoy = Decoy(self.around.model / "decoy.sock")
+        self.addCleanup(self.decoy.close)
+        self.gateway = Gateway(self.around.gateway, self.model.socket, [MODEL], self.sections(kit.codex))
+        self.addCleanup(self.gateway.stop)
+        self.gateway.start()
+        with open(self.around.gateway / "clients.toml", "a") as clients:
+            clients.write(f"# {SECRETS['clients']}\n")
+        self.pulse = Pulse(self.gateway, base / "pulse.log")
+        self.mischief = Mischief(self.gateway, random.Random(SEED))
+
+    def sections(self, codex: Path) -> Mapping[str, Mapping[str, object]]:
+        return {
+            "budget": {"context_tokens": CONTEXT, "output_tokens": 4_096},
+            "limits": {"requests_per_second": 1_000, "burst": 1_000},
+            "timeouts": {"drain": 2},
+            "sessions": {
+                "engine": "codex",
+                "workspaces": {"work": str(self.around.work), "other": str(self.around.other)},
+                "default_workspace": "work",
+                "model": MODEL,
+                "approval": "on-request",
+                "codex": {"binary": str(codex), "state": str(self.state)},
+            },
+        }
+
+    def test_cycles(self) -> None:
+        """Nothing outside is written or read, no process and no descriptor stays, and chats stay quick."""
+        for engine in ENGINES:  # whatever is made once is there now
+            self.lay()
+            self.mischief.live(engine)
+        digest, before = self.around.digest(), self.settled_descriptors()
+        openings = Openings([self.around.gateway / "clients.toml", self.around.other / "greet.py"])
+        self.addCleanup(openings.close)
+        self.pulse.start()
+        self.addCleanup(self.pulse.stop)
+        rounds = [self.round(number) for number in range(ROUNDS)]
+        self.report(rounds)
+        self.assertEqual(openings.take(), [])
+        self.judge_surroundings(digest)
+        self.judge_words()
+        self.pulse.stop()
+        wait_for(lambda: self.gateway.fds() <= before + SPARE_DESCRIPTORS, "no descriptor is left over", seconds=60)
+        self.judge_chats(rounds)
+        self.work_on()
+
+    def lay(self) -> None:
+        self.around.lay(self.mischief.chance, [self.model.socket, self.decoy.path])
+
+    def round(self, number: int) -> Round:
+        """Time chats while nothing else goes on, and during a share of the cycles."""
+        begun = time.monotonic()
+        Event().wait(CALM_SECONDS)
+        calmed, waited = time.monotonic(), self.waited()
+        for cycle in range(number, CYCLES, ROUNDS):
+            self.lay()
+            self.mischief.live(ENGINES[cycle // ROUNDS % len(ENGINES)])
+        over = time.monotonic()
+        return Round(
+            p95(self.pulse.between(begun, calmed)),
+            p95(self.pulse.between(calmed, over)),
+            (self.waited() - waited) / (over - calmed),
+        )
+
+    def waited(self) -> float:
+        """Seconds for which the gateway could have gone on, and the machine had no CPU for it: proc(5), `schedstat`."""
+        return int((PROC / str(self.gateway.pid) / "schedstat").read_text().split()[1]) / 1e9
+
+    def settled_descriptors(self) -> int:
+        """How many the gateway has when connections that it keeps for a while are gone."""
+        seen = [self.gateway.fds()]
+        while len(seen) < 4 or len(set(seen[-4:])) > 1:
+            Event().wait(0.5)
+            seen.append(self.gateway.fds())
+        return seen[-1]
+
+    def judge_surroundings(self, digest: str) -> None:
+        """Nothing has been written, called or left running outside."""
+        self.assertEqual(self.around.digest(), digest)
+        self.assertEqual(self.around.strays(), [])
+        self.assertEqual(self.decoy.calls, 0)
+        everyone = [found for path in PROC.iterdir() if path.name.isdigit() and (found := Process.of(int(path.name)))]
+        self.assertEqual([process.pid for process in everyone if process.title().endswith(f"sleep {SLEEP}")], [])
+        self.assertEqual([str(path) for path in self.state.glob("*/*/config.toml")], [])
+
+    def judge_words(self) -> None:
+        """No secret has been said, neither by the gateway nor by what an agent wrote; and all have tried."""
+        work = [path for path in self.around.work.iterdir() if path.is_file() and not path.is_symlink()]
+        written = [path.read_text(errors="replace") for path in work if path.name != "probe.sh"]
+        heard = {engine: "\n".join(told) for engine, told in self.mischief.heard.items()}
+        said = "\n".join([*heard.values(), *written, self.gateway.log_text()])
+        for word in (*SECRETS.values(), CONNECTED, self.gateway.token):
+            self.assertNotIn(word, said)
+        self.assertNotIn(OUTSIDE, heard["rehearsal"])
+        for word in ("Traceback", "session_defect"):
+            self.assertNotIn(word, self.gateway.log_text())
+        self.assertIn("over", said)
+
+    def work_on(self) -> None:
+        """After all that an honest session does its work."""
+        self.lay()
+        (self.around.work / "greet.py").unlink(missing_ok=True)
+        self.mischief.engine = "codex"
+        self.mischief.begin()
+        with self.mischief.visit() as ear:
+            for text in (HELLO, EDIT):
+                ear.say("input", text)
+                self.assertEqual(ear.turn()[-1]["content"]["status"], "completed")
+        self.mischief.end()
+
+    def report(self, rounds: list[Round]) -> None:
+        print(f"{CYCLES} cycles, seed {SEED}: {dict(self.mischief.done)}")
+        for each in rounds:
+            print(
+                f"chat p95: {1000 * each.calm:.1f} ms when calm, {1000 * each.busy:.1f} ms with cycles"
+                f" ({each.busy / each.calm:.2f} x), while it waited for a CPU {100 * each.waited:.1f} % of the time"
+            )
+
+    def judge_chats(self, rounds: list[Round]) -> None:
+        """Nobody was kept waiting by the gateway; what a machine with too few CPUs does to chats is not its doing."""
+        fair = [each for each in rounds if each.waited < MOST_WAITING]
+        if not fair:
+            print("the machine had no CPU to spare: what sessions do to chats cannot be judged here")
+        elif not any(each.busy <= max(SLOWER * each.calm, each.calm + GRACE_SECONDS) for each in fair):
+            self.fail(f"chats were slowed down: {fair}")
