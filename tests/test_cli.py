@@ -430,7 +430,7 @@ class EngineTests(CommandTests):
         done = self.run_command("engine", "install", "aider", "--config", str(self.config))
         self.assertEqual((done.code, done.err), (0, ""))
         self.assertIn(str(self.engine), done.out)
-        self.assertEqual(self.called[0][0], str(self.folder.absolute() / "python3.12"))
+        self.assertIn(self.called[0][0], (sys.executable, str(self.folder.absolute() / "python3.12")))
         self.assertEqual(len(self.called), 2)
 
     def test_refusals(self) -> None:

@@ -3,7 +3,8 @@
 #
 # They name every package with the hashes of its files, for every platform and Python from 3.11 on, and no index: where
 # packages come from is the business of whoever installs. A lock constrains the next, so that all six together fit in
-# one environment; Aider's is another, and its lock is part of the package. What is pinned stays pinned; UPGRADE=1 takes the newest of everything, UPGRADE=name that package.
+# one environment; Aider's is another, and its lock is part of the package. What is pinned stays pinned; UPGRADE=1 takes
+# the newest of everything, UPGRADE=name that package.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

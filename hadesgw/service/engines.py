@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hadesgw.config import Config
 from hadesgw.service.aider import environment_folder
-from hadesgw.sessions.aider_environment import AiderAbsent, find_environment, install
+from hadesgw.sessions.aider_environment import SERIES, AiderAbsent, find_environment, install
 from hadesgw.sessions.codex_program import ProgramAbsent, find_program
 
 Obstacle = Callable[[Config, Mapping[str, str]], str | None]
@@ -48,5 +49,13 @@ def install_aider(config: Config, environ: Mapping[str, str], run: Callable[[Seq
     :raises OSError: likewise.
     """
     folder = environment_folder(config, environ)
-    install(folder, run, lambda name: shutil.which(name, path=environ.get("PATH", os.defpath)))
+    install(folder, _python(environ), run)
     return folder
+
+
+def _python(environ: Mapping[str, str]) -> str | None:
+    """A Python that Aider runs on: this one if it is, else one that is found; None if there is none."""
+    if f"{sys.version_info.major}.{sys.version_info.minor}" in SERIES:
+        return sys.executable
+    path = environ.get("PATH", os.defpath)
+    return next((found for each in SERIES if (found := shutil.which(f"python{each}", path=path)) is not None), None)

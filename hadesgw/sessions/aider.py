@@ -44,7 +44,7 @@ from hadesgw.sessions.family import MARK, Family, Marked, Namespace
 LAUNCH_SECONDS = 120.0
 """It imports for several seconds; a loaded machine, or one that starts it for the first time, takes far longer."""
 INTERRUPT_SECONDS = 20.0
-"""How long it may take to end a turn; a commit is not broken off."""
+"""How long it may take to end a turn that is interrupted."""
 LEAST_PROMPT_TOKENS = 2_048
 """Aider's instructions take a quarter of that."""
 UNCONFINED = (

@@ -12,8 +12,8 @@ VERSION = "0.86.2"
 LOCK = Path(__file__).with_name("aider.lock")
 PLAYER = Path(__file__).with_name("aider_player.py")
 INSTALL = "hadesgw engine install aider"
-PYTHONS = ("python3.12", "python3.11")
-"""What Aider runs on; it does not run on later ones."""
+SERIES = ("3.12", "3.11")
+"""The Pythons that Aider runs on; it does not run on later ones."""
 _UNFINISHED = "unfinished"
 
 
@@ -53,17 +53,16 @@ def find_environment(folder: Path) -> Environment:
     return Environment(folder.resolve() / "bin" / "python", (folder.resolve(), real.parent.parent))
 
 
-def install(folder: Path, run: Callable[[Sequence[str]], int], which: Callable[[str], str | None]) -> None:
+def install(folder: Path, base: str | None, run: Callable[[Sequence[str]], int]) -> None:
     """Make the environment, with the packages the lock file names and no others. What was there is replaced.
 
+    :param base: a Python of :data:`SERIES`; None if there is none.
     :param run: runs a program to its end, and returns its exit status.
-    :param which: finds a program.
     :raises InstallFailed: if it cannot be made; nothing of it is left then.
     :raises OSError: if the folder cannot be made.
     """
-    base = next((found for name in PYTHONS if (found := which(name)) is not None), None)
     if base is None:
-        raise InstallFailed(f"Aider needs Python 3.11 or 3.12, and none of {', '.join(PYTHONS)} is to be found")
+        raise InstallFailed(f"Aider needs Python {' or '.join(SERIES)}, and there is none here")
     if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
         raise InstallFailed(f"{folder} is no Python environment: name another folder, or empty this one")
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw.config import parse
 from hadesgw.service.engines import ENGINES, install_aider
-from hadesgw.sessions.aider_environment import VERSION, InstallFailed
+from hadesgw.sessions.aider_environment import VERSION
 
 UPSTREAM = '[[upstream]]\nname = "vllm"\nsocket = "/run/hades/vllm/api.sock"\n'
 
@@ -39,8 +41,14 @@ class ObstacleTests(SynchronousTestCase):
         self.assertEqual([obstacle(self.config, {}) for obstacle in ENGINES.values()], [None] * 3)
 
     def test_install(self) -> None:
-        """Into the folder that is looked at, with a Python of the path that is given."""
-        environ = {"PATH": str(self.folder)}
-        self.assertRaises(InstallFailed, install_aider, self.config, environ, lambda command: 0)
+        """Into the folder that is looked at, with a Python that Aider runs on: this one, or one of the path's."""
         (self.folder / "python3.11").touch(mode=0o755)
-        self.assertEqual(install_aider(self.config, environ, lambda command: 0), self.folder / "aider")
+        ran: list[Sequence[str]] = []
+
+        def run(command: Sequence[str]) -> int:
+            ran.append(command)
+            return 0
+
+        environ = {"PATH": str(self.folder)}
+        self.assertEqual(install_aider(self.config, environ, run), self.folder / "aider")
+        self.assertIn(ran[0][0], (sys.executable, str(self.folder / "python3.11")))
