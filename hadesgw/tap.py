@@ -426,7 +426,10 @@ def _engines(reactor: Any, config: Config, log: Log) -> dict[str, IEngine]:
     aider = make_aider(config, reactor, os.environ)
     for engine in (codex, aider):
         reactor.addSystemEventTrigger("after", "shutdown", engine.close)
-    return {engine.name: engine for engine in (codex, aider, rehearsal_engine(reactor))}
+    engines: dict[str, IEngine] = {codex.name: codex, aider.name: aider}
+    if config.sessions.engine == "rehearsal":  # it plays: nobody shall have that in place of work
+        engines["rehearsal"] = rehearsal_engine(reactor)
+    return engines
 
 
 def _names(config: Config) -> list[str]:

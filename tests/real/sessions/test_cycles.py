@@ -145,6 +145,7 @@ class CycleTests(SynchronousTestCase):
         self.assertFalse((self.base / "started").exists())
         self.assertEqual({path.name: path.read_text() for path in self.outside.iterdir()}, {"greet.py": "outside\n"})
         self.assertEqual([line for line in self.gateway.log_lines() if line["event"] == "session_defect"], [])
+        self.gateway.stop()  # which writes what is left of the log
         lines = self.gateway.log_lines()
         self.assertEqual(
             *(sum(line["event"] == name for line in lines) for name in ("session_started", "session_ended"))

@@ -60,7 +60,7 @@ const grammars: Readonly<Record<string, Grammar>> = {
     attr: "\\$(?:\\w+|\\{[^}\\n]{0,200}\\}|[!?@#*$-])|(?<=\\s)--?[A-Za-z][\\w-]*",
     number: NUMBER,
     keyword: words(
-      "if then else elif fi for while until do done in case esac function return exit export local set unset source alias cd echo printf read shift test trap eval exec sudo",
+      "if then else elif fi for while until do done in case esac function return exit export local set unset source alias cd echo printf read shift test trap exec sudo",
     ),
   },
   yaml: {
