@@ -47,6 +47,12 @@ class ListingTests(SynchronousTestCase):
         new = SHOWN.format(path="a.py", fence="```", text="x = 1\ny = 2\n")
         self.assertRegex(text(answer("update a.py", old, new)), r"a\.py\n```\nx = 1\n# [^\n]+\ny = 2\n```\n\Z")
 
+    def test_what_only_looks_like_a_showing_is_none(self) -> None:
+        """Where no fence stands behind the path, an older message counts; without an end there is none."""
+        old = SHOWN.format(path="a.py", fence="```", text="x = 0\n")
+        self.assertIn("x = 0\n#", text(answer("update a.py", old, "\na.py\n``` and so on")))
+        self.assertNotIn("x = 1", text(answer("update a.py", "\na.py\n```\nx = 1\n")))
+
     def test_a_file_with_fences_is_fenced_by_more(self) -> None:
         """So that the listing ends where the file does."""
         shown = SHOWN.format(path="a.md", fence="````", text="# A\n```\ncode\n```\n")
