@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -74,6 +75,11 @@ class Ear(WebSocket):
         self.socket.close()
 
 
+def is_ready(message: dict[str, Any]) -> bool:
+    """Whether it says that an agent waits for input."""
+    return message["type"] == "session_status" and bool(message["content"]["state"] == "ready")
+
+
 class Mischief:
     """One session after the other.
 
@@ -132,7 +138,8 @@ class Mischief:
             return
         with self.visit("?") as ear:
             ear.say("start_session", wish)
-            told = ear.hear_until(lambda m: m["type"] == "session_status" and m["content"]["state"] == "ready")
+            told = ear.hear_until(lambda m: m["type"] == "error" or is_ready(m))
+            assert is_ready(told[-1]), told[-1]
             self.session = told[-1]["content"]["session_id"]
 
     def calm(self) -> None:
@@ -148,13 +155,18 @@ class Mischief:
 
     def end(self) -> None:
         """Stop all sessions there are, and hear what this one has told."""
+        newest = self.call("GET", f"sessions/{self.session}")[1]["seq"]
+        told, deadline = [b""], time.monotonic() + SECONDS
         with self.client.open("GET", f"/api/codex/sessions/{self.session}/events?after=0", None) as stream:
             assert stream.status == 200, stream.status
+            while f"id: {self.session}:{newest}\n".encode() not in told[-1]:
+                told.append(stream.event())
+                assert told[-1] and time.monotonic() < deadline, "not all is told again"
             for session in self.call("GET", "sessions")[1]["sessions"]:
                 assert self.call("POST", "stop", {"session_id": session["session_id"]})[0] == 200
-            told = list(stream.events())
+            told += stream.events()
         self.heard[self.engine] += [event.decode() for event in told]
-        seqs = [int(event.split(b":", 3)[2].split()[0]) for event in told if event.startswith(b"id: ")]
+        seqs = [int(event.split(b"\n")[0].rpartition(b":")[2]) for event in told if event.startswith(b"id: ")]
         assert seqs == sorted(set(seqs)), seqs
         self.await_nobody()
 

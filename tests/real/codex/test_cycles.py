@@ -84,7 +84,7 @@ class CycleTests(SynchronousTestCase):
             "limits": {"requests_per_second": 1_000, "burst": 1_000},
             "timeouts": {"drain": 2},
             "sessions": {
-                "engine": "codex",
+                "engine": "rehearsal",  # which is offered where it is configured only; Codex always is
                 "workspaces": {"work": str(self.around.work), "other": str(self.around.other)},
                 "default_workspace": "work",
                 "model": MODEL,
