@@ -30,6 +30,7 @@ async function world(anonymous: boolean): Promise<World> {
   await new Promise<void>((done) => server.listen(port, "127.0.0.1", done));
   const settings = [
     `[cors]\norigins = ["http://localhost:${port}"]`,
+    `[limits]\nrequests_per_second = 1000\nburst = 1000`,
     `[sessions]\nengine = "rehearsal"\nworkspaces = { project = "${workspace}" }\ndefault_workspace = "project"`,
   ].join("\n");
   const shape = { anonymous, two_ports: true, whole_tree: true };
