@@ -16,7 +16,7 @@ export default defineConfig({
   reporter: [["line"], ["json", { outputFile: join(build, "e2e.json") }]],
   fullyParallel: false,
   workers: 1,
-  retries: 0,
+  retries: process.env.CI ? 1 : 0, // what needs a second try is told as flaky
   timeout: 90_000,
   expect: { timeout: 15_000 },
   projects: [

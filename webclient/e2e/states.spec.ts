@@ -65,8 +65,8 @@ test.describe("while the model speaks", () => {
   const live: readonly (readonly [string, string, string])[] = [
     ["queued", "rehearse: slow-start wait_seconds=60", t.turn.queued],
     ["streaming", "rehearse: long tokens_per_second=4", t.turn.writing.text],
-    ["reasoning", "rehearse: reason tokens_per_second=3", t.turn.writing.reasoning],
-    ["arguments", "rehearse: memory tokens_per_second=3", t.turn.writing.arguments],
+    ["reasoning", "rehearse: reason tokens_per_second=1", t.turn.writing.reasoning],
+    ["arguments", "rehearse: memory tokens_per_second=1", t.turn.writing.arguments],
   ];
   for (const [name, prompt, words] of live) {
     test(name, async ({ bench, page, rehearsal }) => {
