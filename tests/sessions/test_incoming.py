@@ -114,5 +114,5 @@ class ReadingTests(SynchronousTestCase):
             read_object(json.dumps(said).encode(), kind)
         except Refused as refused:
             self.assertNotIn(canary, refused.refusal.message)
-            for text in (*members, *members.values()):
+            for text in {*members, *members.values()} - {*kind.__struct_fields__}:
                 self.assertNotIn(text, refused.refusal.message)
