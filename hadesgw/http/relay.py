@@ -80,7 +80,7 @@ class Relay(Protocol):
         self._answer = answer
         try:
             self._begin(answer)
-        except Exception:  # noqa: BLE001 - likewise
+        except Exception:  # noqa: BLE001 - a defect of ours ends this request, not the connection that brought the answer
             self._request.processingFailed(Failure())
 
     def _begin(self, answer: Answer) -> None:

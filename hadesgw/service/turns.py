@@ -88,7 +88,7 @@ class Turns:
         for send, data in gathered:
             try:
                 send(data)
-            except Exception:  # noqa: BLE001 - likewise: no other may lose its bytes over it
+            except Exception:  # noqa: BLE001 - one that fails must not cost the others their bytes
                 self._log.failure("A send failed")
 
 
