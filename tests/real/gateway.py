@@ -134,6 +134,15 @@ class Gateway:
         """The log line of the request with this id, which is written when its answer has ended."""
         return wait_for(lambda: self._request_line(request_id), f"request {request_id} is in the log", seconds=5)
 
+    def route_log(self, route: str, count: int) -> list[dict[str, Any]]:
+        """The log lines of the requests of a route, once there are `count` of them."""
+
+        def lines() -> list[dict[str, Any]] | None:
+            found = [line for line in self.log_lines() if line.get("route") == route]
+            return found if len(found) >= count else None
+
+        return wait_for(lines, f"{count} requests of {route} are in the log", seconds=10)
+
     def process(self) -> Process:
         found = Process.of(self.pid)
         assert found is not None, f"the gateway has ended:\n{self.log_text()[-2000:]}"

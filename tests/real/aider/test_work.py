@@ -41,7 +41,7 @@ answer = { tokens_per_second = 20 }
         self.assertIn("(aider)", self.git("log", "-1", "--format=%an"))
         self.assertEqual(self.git("status", "--short"), "")
         self.assertIn("moin", (self.workspace / "greet.py").read_text())
-        calls = [line for line in self.gateway.log_lines() if line.get("route") == "/v1/chat/completions"]
+        calls = self.gateway.route_log("/v1/chat/completions", 4)
         told = {(line["status"], line["conveyance_session_id"]) for line in calls}
         self.assertEqual((told, len(calls)), ({(200, session)}, 4))  # an edit and a message each
         processes = descendants(self.gateway.pid)

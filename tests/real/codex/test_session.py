@@ -101,7 +101,7 @@ class SessionTests(SessionTestCase):
         wait_for(lambda: self.facts(session)["state"] == "ready", "the turn is over", 60)
         self.assertEqual(self.facts(session)["active_files"], ["greet.py"])
         self.assertGreater(self.facts(session)["token_usage"]["input_tokens"], 1_000)
-        calls = [line for line in self.gateway.log_lines() if line.get("route") == "/v1/responses"]
+        calls = self.gateway.route_log("/v1/responses", 4)
         self.assertEqual([(line["status"], line["conveyance_session_id"]) for line in calls], [(200, session)] * 4)
         processes = descendants(self.gateway.pid)
         self.assertNotEqual(self.codex(), [])

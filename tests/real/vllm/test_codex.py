@@ -107,8 +107,8 @@ class CodexTests(TestCase):
                 ended = await say(agent, notes, f"Mend calc.py, {CANARY}.")
             finally:
                 await agent.stop()
+            lines = gateway.route_log(RESPONSES, 3)
             text = gateway.log_text()
-            lines = [line for line in gateway.log_lines() if line.get("route") == RESPONSES]
         self.assertEqual(ended.status, TurnEnded("", "completed").status, notes.events)
         self.assertEqual((self.workspace / "calc.py").read_text(), "def add(a, b):\n    return a + b\n")
         self.assertIn("+    return a + b", notes.diff())
