@@ -47,6 +47,7 @@ class EventStream:
     :param request: to be answered by it.
     :param standing: its client, if that may come in at this moment.
     :param stall_seconds: how long a client may take nothing of what was written.
+    :ivar behind: whether there is more than the client could take.
     """
 
     _subscription: Subscription
@@ -57,7 +58,8 @@ class EventStream:
         self._stall_seconds = stall_seconds
         self._told = 0
         self._told_of: str | None = None
-        self._behind = False
+        self._over = False
+        self.behind = False
 
     def watch(self, sessions: SessionRegistry, client: str, session_id: str | None, *, answers: bool) -> None:
         """Choose what is to be told of; arguments as of :meth:`SessionRegistry.observe`.
@@ -84,7 +86,7 @@ class EventStream:
         request.watch(HEARTBEAT_SECONDS)
         if seen is None:
             for message in self._subscription.greeting():
-                self._pass_on(message)
+                self._pass_on(self._subscription.session_id, message)
         else:
             self._told_of, self._told = seen
             self._catch_up()
@@ -98,32 +100,33 @@ class EventStream:
             return  # it was in the log already when the client was told from there
         if self._standing() is None:
             self._interrupted(refusals.SUSPENDED_CLIENT)
-        elif self._behind or self._request.choked:
-            self._behind = True
+        elif self.behind or self._request.choked:
+            self.behind = True
         else:
-            self._pass_on(message)
+            self._pass_on(self._subscription.session_id, message)
 
     def ended(self) -> None:
         """The session is gone, and has said so. A browser comes again, and hears that there is no such session."""
-        if self._behind:  # the log is gone with it; how things stand is the last word
-            for message in self._subscription.greeting():
-                self._pass_on(message)
-        self._finish()
+        self._over = True
+        if not self.behind:
+            self._finish()
 
-    def _pass_on(self, message: Message) -> None:
-        self._told, self._told_of = message.seq, self._subscription.session_id
+    def _pass_on(self, session_id: str | None, message: Message) -> None:
+        self._told, self._told_of = message.seq, session_id
         name = b"" if self._told_of is None else self._told_of.encode("ascii") + b":"
         self._request.write(b"id: %b%d\ndata: %b\n\n" % (name, message.seq, message.encoded))
         if not self._request.choked:
             self._request.watch(HEARTBEAT_SECONDS)
 
     def _catch_up(self) -> None:
-        for message in self._subscription.replay(self._told, self._told_of):
+        for session_id, message in self._subscription.replay(self._told, self._told_of):
             if self._request.choked:
-                self._behind = True
+                self.behind = True
                 return
-            self._pass_on(message)
-        self._behind = False
+            self._pass_on(session_id, message)
+        self.behind = False
+        if self._over:
+            self._finish()
 
     # -- The client's pace, and the clock ------------------------------------------------------------------------------
 
@@ -134,9 +137,9 @@ class EventStream:
     def resumeProducing(self) -> None:
         """It has taken everything."""
         self._request.watch(HEARTBEAT_SECONDS)
-        if self._behind and self._standing() is None:
+        if self.behind and self._standing() is None:
             self._interrupted(refusals.SUSPENDED_CLIENT)
-        elif self._behind:
+        elif self.behind:
             self._catch_up()
 
     def stopProducing(self) -> None:

@@ -120,6 +120,7 @@ class Visit:
     :param receipts: which inputs have been received.
     :param knows_ours: whether it has shown that it knows more than the guide's messages, and so can give approvals.
     :ivar after: the seq to begin after, or None to begin with how things stand.
+    :ivar behind: whether there is more than the client could take.
     """
 
     _log = Logger()
@@ -143,7 +144,7 @@ class Visit:
         self._selected: str | None = None  # the session it is about; None for the default one
         self._told = 0  # seq of the last message that it was told
         self._told_of: str | None = None  # and which session's that was
-        self._behind = False  # whether there is more than it could take
+        self.behind = False
         self.after: int | None = None
 
     # -- ISocketUser ---------------------------------------------------------------------------------------------------
@@ -177,9 +178,9 @@ class Visit:
 
     def resumed(self) -> None:
         """The client has caught up with what it was sent: tell it the rest."""
-        if self._behind and self._standing() is None:
+        if self.behind and self._standing() is None:
             self._socket.close(closures.NO_LONGER_ADMITTED)
-        elif self._behind:
+        elif self.behind:
             self._catch_up()
 
     def closed(self) -> None:
@@ -194,10 +195,10 @@ class Visit:
             return  # it was in the log already when the client was told from there
         if self._standing() is None:
             self._socket.close(closures.NO_LONGER_ADMITTED)
-        elif self._behind or self._socket.choked:
-            self._behind = True
+        elif self.behind or self._socket.choked:
+            self.behind = True
         else:
-            self._pass_on(message)
+            self._pass_on(self._subscription.session_id, message)
 
     def ended(self) -> None:
         """The session that was selected is gone; it has said so itself. The client may select another."""
@@ -216,9 +217,9 @@ class Visit:
         self._selected = session_id
 
     def _greet(self) -> None:
-        self._behind = False
+        self.behind = False
         for message in self._subscription.greeting():
-            self._pass_on(message)
+            self._pass_on(self._subscription.session_id, message)
 
     def _go_back(self, seq: int, session_id: str | None) -> None:
         self._told, self._told_of = seq, session_id
@@ -226,15 +227,15 @@ class Visit:
 
     def _catch_up(self) -> None:
         """Tell what has been missed, as far as the client takes it now."""
-        for message in self._subscription.replay(self._told, self._told_of):
+        for session_id, message in self._subscription.replay(self._told, self._told_of):
             if self._socket.choked:
-                self._behind = True
+                self.behind = True
                 return
-            self._pass_on(message)
-        self._behind = False
+            self._pass_on(session_id, message)
+        self.behind = False
 
-    def _pass_on(self, message: Message) -> None:
-        self._told, self._told_of = message.seq, self._subscription.session_id
+    def _pass_on(self, session_id: str | None, message: Message) -> None:
+        self._told, self._told_of = message.seq, session_id
         self._socket.send(message.encoded)
 
     def _tell(self, kind: str, text: str, code: str, answered: Envelope | None) -> None:
@@ -257,17 +258,23 @@ class Visit:
         """`start_session`."""
         wish = read_content(envelope.content, Start).wish
         before = self._told, self._told_of
+        there = None if wish.session_id is None else self._sessions.living(wish.session_id)
+        newest = 0 if there is None else there.log.last_seq
         starting = self._sessions.start(self._client, wish)
-        starting.addCallback(self._started, wish, before)
+        starting.addCallback(self._started, wish, before, newest)
         starting.addErrback(self._refused, envelope).addErrback(self._failed)
 
-    def _started(self, session_id: str, wish: Wish, before: tuple[int, str | None]) -> None:
+    def _started(self, session_id: str, wish: Wish, before: tuple[int, str | None], newest: int) -> None:
+        """It is ready. What it has told since the client asked for it is told to a socket that was about another."""
         if not self._socket.is_open:
             return
         selected = session_id if wish.new or wish.session_id is not None else None
         if selected != self._selected:
             self.watch(selected)
-            self._greet()
+            self.behind = False
+            if session_id == wish.session_id:
+                self._greet()
+            self._go_back(newest if session_id == wish.session_id else 0, session_id)
         elif before == (self._told, self._told_of):  # it was there, and had nothing to tell
             self._greet()
 
@@ -285,11 +292,11 @@ class Visit:
     def input(self, envelope: Envelope) -> None:
         """`input`."""
         text = read_text(envelope.content)
-        if self._receipts.get(self._client, envelope.id) is not None:
+        if self._receipts.get(self._client, envelope.idempotency_key) is not None:
             self._tell("warning", "This input has been received already", "duplicate", envelope)
             return
         session_id = self._sessions.input(self._client, text, Wish(session_id=self._selected))
-        self._receipts.put(self._client, envelope.id, session_id)
+        self._receipts.put(self._client, envelope.idempotency_key, session_id)
 
     def _refused(self, failure: Failure, envelope: Envelope) -> None:
         failure.trap(SessionRefused)

@@ -161,12 +161,14 @@ class SocketQuery(Struct, kw_only=True):
 class Envelope(Struct):
     """What every message is.
 
-    :ivar id: the client's own, repeated in an error; of an input that has been received it makes another one the same.
+    :ivar id: the client's own, repeated in what answers this message alone.
+    :ivar idempotency_key: of an input; another one with the same key is taken for the same.
     """
 
     type: Name
     content: Raw = Raw(b"null")
     id: Name | None = None
+    idempotency_key: Name | None = None
 
 
 class Resume(Struct):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IReactorTime
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from hadesgw.interfaces import IRequestLog, ISessionMeter
 from hadesgw.policy.credentials import Client
@@ -39,6 +39,8 @@ PICTURE_SECONDS = 10.0
 class ISessionObserver(Interface):
     """Watches a session: a socket, or an event stream."""
 
+    behind = Attribute("Whether it has missed something, and will ask for that by Subscription.replay (bool).")
+
     def told(message: Message) -> None:  # noqa: N805 - an interface's
         """The session tells this. What a slow observer misses it can have again by :meth:`Subscription.replay`."""
 
@@ -53,6 +55,7 @@ class Subscription:
     """One observer's place at a session: at a particular one, or at whichever is the client's default.
 
     :ivar session_id: of the session that is watched now, or None while there is none.
+    :ivar past: the session that was watched before, when it is gone and the observer was behind; else None.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Subscription:
         self.observer = observer
         self.answers = answers
         self.session_id: str | None = None
+        self.past: Session | None = None
         self.open = True
 
     def greeting(self) -> list[Message]:
@@ -73,21 +77,31 @@ class Subscription:
         session = self._session()
         return [self._registry.nothing()] if session is None else session.greeting()
 
-    def replay(self, after: int, session_id: str | None) -> list[Message]:
-        """What followed the message with the seq `after`.
+    def replay(self, after: int, session_id: str | None) -> Iterator[tuple[str | None, Message]]:
+        """What followed the message with the seq `after`, each with the id of the session that tells it.
 
         Begins with a `gap` if some of that is lost, and with a gap and a `session_status` if `session_id`, when it is
         given, is that of another session than the one that is watched now: everything that is kept of this one follows.
+        What an observer has missed of a session that is gone can be had until it has been taken to its end; the session
+        that is watched instead follows as a whole.
         """
-        session = self._session()
-        if session is None:
-            return self.greeting()
-        if session_id is not None and session_id != session.session_id:
-            return [Message.of(0, "gap", {"after": after, "next": 1}), *session.story()]
-        return session.log.since(after)
+        past, session = self.past, self._session()
+        here = past or session
+        if here is None:
+            yield from ((None, message) for message in self.greeting())
+        elif session_id not in (None, here.session_id):
+            yield here.session_id, Message.of(0, "gap", {"after": after, "next": 1})
+            yield from ((here.session_id, message) for message in here.story())
+        else:
+            yield from ((here.session_id, message) for message in here.log.since(after))
+        if past is not None:
+            self.past = None
+            if session is not None:
+                yield from ((session.session_id, message) for message in session.story())
 
     def close(self) -> None:
         """Watch no more. May be called more than once."""
+        self.past = None
         if self.open:
             self.open = False
             self._registry.forget(self)
@@ -432,6 +446,7 @@ class SessionRegistry:
         )
         for subscription in self._watching.pop(session_id, []):
             subscription.session_id = None
+            subscription.past = session if subscription.open and subscription.observer.behind else None
             self._let_go(subscription)
 
     def _let_go(self, subscription: Subscription) -> None:
@@ -447,8 +462,9 @@ class SessionRegistry:
             self._waiting[subscription.client].append(subscription)
         else:
             self._attach(subscription, successor)
-            for message in successor.session.story():
-                subscription.observer.told(message)
+            if not subscription.observer.behind:
+                for message in successor.session.story():
+                    subscription.observer.told(message)
 
     # -- Finding -------------------------------------------------------------------------------------------------------
 

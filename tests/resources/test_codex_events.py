@@ -176,22 +176,64 @@ class EventStreamTests(SynchronousTestCase):
         self.hall.sessions._told(session_id, session.log.since(0)[-1])
         self.assertEqual(len(events(caller)), count)
 
-    def test_ends_while_it_is_behind(self) -> None:
-        """The session's log is gone with it: the last word is that there is none any more, and the stream is whole."""
-        session_id = self.work()
-        caller = self.hall.door.call(room=600)
-        path = f"/api/codex/sessions/{session_id}/events".encode()
-        caller.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\nx-api-key: alice\r\n\r\n" % path)
-        for number in range(20):
-            self.hall.agent.tell(Output(f"{number:05}" * 2000))
+    def stop(self) -> None:
+        """End the session."""
         self.hall.begin("POST", "/stop")
         self.hall.agent.observer.ended(None)
         assert self.hall.agent.stopping is not None
         self.hall.agent.stopping.callback(None)
+
+    def fall_behind(self, session: str) -> Caller:
+        """A stream that is behind by twenty long outputs."""
+        caller = self.hall.door.call(room=600)
+        path = f"/api/codex/sessions/{session}/events".encode()
+        caller.send(b"GET %b HTTP/1.1\r\nHost: localhost\r\nx-api-key: alice\r\n\r\n" % path)
+        for number in range(20):
+            self.hall.agent.tell(Output(f"{number:05}" * 2000))
+        return caller
+
+    def test_ends_while_it_is_behind(self) -> None:
+        """It is told what the log has all the same, each with its own id, and ends whole."""
+        session_id = self.work()
+        caller, fast = self.fall_behind(session_id), self.listen(f"/sessions/{session_id}/events")
+        self.stop()
+        caller.take(30_000)
+        self.assertFalse(caller.ended)
         caller.take()
         (answer,) = read_answers(caller.received, (b"GET",))
-        last = events(caller)[-1][1]
-        self.assertEqual((answer.status, last["type"], last["content"]["active"]), (200, "session_status", False))
+        told = events(caller)
+        self.assertEqual((answer.status, told[-1][1]["type"]), (200, "session_status"))
+        self.assertEqual(told[-1][1]["content"]["state"], "gone")
+        self.assertEqual([message["content"][:5] for _, message in told if message["type"] == "output"][-1], "00019")
+        seqs = [message["seq"] for _, message in told if message["type"] == "output"]
+        self.assertEqual(seqs, list(range(seqs[0], seqs[0] + 20)))
+        self.assertEqual({name.partition(":")[0] for name, _ in told}, {session_id})
+        self.assertEqual(told[-1], events(fast)[-1])
+
+    def test_the_default_one_ends_while_it_is_behind(self) -> None:
+        """Its rest comes first, then the next session as a whole: nothing twice, and each under its own id."""
+        first = self.work()
+        caller = self.fall_behind("default")
+        self.stop()
+        second = self.work()
+        caller.take()
+        told = events(caller)
+        outputs = [message["content"][:5] for _, message in told if message["type"] == "output"]
+        self.assertEqual(outputs, [f"{number:05}" for number in range(20)])
+        names = [name.partition(":")[0] for name, _ in told]
+        self.assertEqual(names, sorted(names, key=[first, second].index))
+        self.assertEqual(told[-1][1]["content"]["turn_id"], "t1")
+        self.hall.agent.tell(Output("more"))
+        self.assertEqual([message["content"] for _, message in events(caller)][-1], "more")
+
+    def test_who_takes_nothing_of_a_session_that_is_gone(self) -> None:
+        """Is cut after its time, too."""
+        caller = self.fall_behind(self.work())
+        self.stop()
+        self.hall.door.reactor.pass_time(30)
+        self.hall.door.reactor.pass_time(60)
+        self.assertEqual(caller.closed, "reset")
+        self.assertEqual(self.hall.left_behind(), [])
 
     def test_who_takes_nothing(self) -> None:
         """Is cut after its time, and never so that it looks whole."""

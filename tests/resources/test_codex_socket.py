@@ -307,18 +307,48 @@ class AdditionTests(Case):
         self.visitor.say("select", {"session_id": second.launch.session_id}).say("interrupt")
         self.assertEqual(second.asked[-1], ("interrupt",))
 
+    def test_a_new_one_tells_all(self) -> None:
+        """Also what it has told before the socket was about it: it is ready, and waits for an input."""
+        before = len(self.visitor.messages)
+        self.visitor.say("start_session", {"new": True})
+        told = self.visitor.messages[before:]
+        self.assertEqual([message["type"] for message in told], ["session_status", "input_request"])
+        self.assertEqual(told[0]["content"]["state"], "ready")
+        self.hall.agent.tell(Output("of the second"))
+        self.assertEqual(self.visitor.told("output")[-1], "of the second")
+        seqs = [message["seq"] for message in self.visitor.messages[before:]]
+        self.assertEqual(seqs, sorted(set(seqs)))
+
+    def test_another_one_is_started_again(self) -> None:
+        """One whose agent has died, and that the socket was not about: it hears that it waits for an input."""
+        first = self.agent.launch.session_id
+        self.visitor.say("start_session", {"new": True})
+        self.agent.die()
+        before = len(self.visitor.messages)
+        self.visitor.say("start_session", {"session_id": first})
+        told = [message["type"] for message in self.visitor.messages[before:]]
+        self.assertEqual((told[0], told[-1]), ("session_status", "input_request"))
+
     def test_said_again(self) -> None:
-        """An input whose id has been received is not taken twice, whoever of the client's says it again, by any way."""
-        self.visitor.say_bytes(b'{"type":"input","content":"once","id":"i-1"}')
+        """An input whose key was received is not taken twice, whoever of the client says it again, by any way."""
+        self.visitor.say_bytes(b'{"type":"input","content":"once","idempotency_key":"i-1"}')
         self.visitor.caller.reset()
-        again = self.hall.visit().say_bytes(b'{"type":"input","content":"once","id":"i-1"}')
+        again = self.hall.visit().say_bytes(b'{"type":"input","content":"once","idempotency_key":"i-1","id":7}')
+        self.assertEqual(again.messages[-1]["code"], "invalid_value")
+        again.say_bytes(b'{"type":"input","content":"once","idempotency_key":"i-1","id":"7"}')
         last = again.messages[-1]
-        self.assertEqual((last["type"], last["code"], last["id"]), ("warning", "duplicate", "i-1"))
+        self.assertEqual((last["type"], last["code"], last["id"]), ("warning", "duplicate", "7"))
         answer = self.hall.ask("POST", "/input", {"text": "once"}, Idempotency_Key="i-1")
         self.assertEqual(answer.status, 200)
         self.assertEqual(self.hall.sessions.session("alice", None)["queued"], 1)
-        again.say_bytes(b'{"type":"input","content":"twice","id":"i-2"}')
+        again.say_bytes(b'{"type":"input","content":"twice","idempotency_key":"i-2"}')
         self.assertEqual(self.hall.sessions.session("alice", None)["queued"], 2)
+
+    def test_numbered_messages(self) -> None:
+        """Clients number their messages anew with each connection: an id that comes twice is no input said again."""
+        self.visitor.say_bytes(b'{"type":"input","content":"one","id":"1"}')
+        self.hall.visit().say_bytes(b'{"type":"input","content":"two","id":"1"}')
+        self.assertEqual([received["text"] for received in self.visitor.told("input_received")][-2:], ["one", "two"])
 
     def test_ids_come_back(self) -> None:
         """An error says which message it answers; one that was not done may be said again with its id."""
@@ -506,6 +536,19 @@ class PaceTests(Case):
             self.assertLess(self.slow.caller.buffered, 150_000)
         self.slow.caller.take()
         self.assertEqual(self.slow.told("output"), self.fast.told("output"))
+
+    def test_the_session_ends_meanwhile(self) -> None:
+        """It is told the rest of it all the same, then the next one as a whole."""
+        self._floods(20)
+        self.fast.say("stop_session")
+        self.hall.agent.observer.ended(None)
+        self.fast.say("input", "another")
+        self.slow.caller.take()
+        self.assertEqual(self.slow.told("output"), self.fast.told("output"))
+        self.assertEqual(self.slow.told("input_received")[-1]["text"], "another")
+        self.assertEqual(self.slow.messages[-1], self.fast.messages[-1])
+        self.hall.agent.tell(Output("more"))
+        self.assertEqual(self.slow.told("output")[-1], "more")
 
     def test_nothing_is_told_twice(self) -> None:
         """Not even when the session tells what the client has had from the log already."""

@@ -147,6 +147,8 @@ class Watcher:
         self.messages: list[Message] = []
         self.over = 0
 
+    behind = False
+
     def told(self, message: Message) -> None:
         """See ISessionObserver."""
         self.messages.append(message)

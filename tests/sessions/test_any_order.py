@@ -115,7 +115,7 @@ class Registry(RuleBasedStateMachine):
     def resume(self, at: int, after: int) -> None:
         """A socket asks for what it has missed."""
         _, subscription, _ = self.subscriptions[at % len(self.subscriptions)]
-        told = [message for message in subscription.replay(after, None) if message.type != "gap"]
+        told = [message for _, message in subscription.replay(after, None) if message.type != "gap"]
         assert [message.seq for message in told] == sorted(message.seq for message in told)
 
     # -- Agents --------------------------------------------------------------------------------------------------------

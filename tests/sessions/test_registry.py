@@ -435,7 +435,7 @@ class WatchingTests(RegistryTestCase):
         (nothing,) = subscription.greeting()
         self.assertEqual((nothing.type, nothing.seq), ("session_status", 0))
         self.assertEqual((nothing.content["active"], nothing.content["session_id"]), (False, None))
-        self.assertEqual(subscription.replay(5, None)[0].content, nothing.content)
+        self.assertEqual(next(subscription.replay(5, None))[1].content, nothing.content)
         session_id = self.start()
         self.assertEqual(subscription.session_id, session_id)
         self.assertEqual(watcher.of("session_status")[0]["state"], "starting")
@@ -445,10 +445,10 @@ class WatchingTests(RegistryTestCase):
         session_id = self.start()
         subscription = self.registry.observe("alice", None, self.stage.watch(), answers=False)
         newest = subscription.greeting()[0].seq
-        self.assertEqual(subscription.replay(newest, session_id), [])
+        self.assertEqual(list(subscription.replay(newest, session_id)), [])
         self.stage.agent.tell(Output("a"), Output("b"))
-        self.assertEqual([one.content for one in subscription.replay(newest, None)], ["a", "b"])
-        gap, *rest = subscription.replay(newest, "session_of_yesterday")
+        self.assertEqual([one.content for _, one in subscription.replay(newest, None)], ["a", "b"])
+        gap, *rest = [one for _, one in subscription.replay(newest, "session_of_yesterday")]
         self.assertEqual(gap.type, "gap")
         self.assertEqual([one.content for one in rest if one.type == "output"], ["a", "b"])
         self.assertTrue(all(json.loads(one.encoded)["seq"] == one.seq for one in rest))

@@ -92,7 +92,7 @@ describe("a coding session", () => {
     expect(session.standing.value).toMatchObject({ state: "ready", workspace: "p" });
   });
 
-  it("comes back after a break where it was, and says again what nobody has acknowledged, under the same id", async () => {
+  it("comes back after a break where it was, and says again what nobody has acknowledged, under the same key", async () => {
     const { socket, sockets, session, around } = await connected();
     socket.tell({ type: "input_received", content: { text: "one", timestamp: 1 }, seq: 4 });
     session.say("two");
@@ -110,7 +110,7 @@ describe("a coding session", () => {
     expect(next.sent.map(({ type }) => type)).toEqual(["ping"]);
     next.tell({ type: "pong" });
     expect(next.sent.slice(1).map(({ content }) => content)).toEqual(["two", "three"]);
-    expect(next.sent[1]!.id).toBe(said!.id);
+    expect(next.sent[1]).toMatchObject({ id: said!.id, idempotency_key: said!.id });
     // The gateway had it, and says so to us alone: nothing to be told to the user.
     next.tell({ type: "warning", content: "again", code: "duplicate", id: said!.id, seq: 4 });
     expect(session.problem.value).toBe("");

@@ -188,10 +188,11 @@ export class CodingSession implements CodingView, Painting {
     this.#around.closed();
   }
 
+  /** By `id` an answer tells what it is about; an input that has been received is not taken again by the same key. */
   #send(type: string, content?: unknown, id?: string): boolean {
     if (this.#socket?.readyState !== 1) return false;
     this.#problem.value = "";
-    this.#socket.send(JSON.stringify({ type, content, id }));
+    this.#socket.send(JSON.stringify({ type, content, id, idempotency_key: id }));
     return true;
   }
 
