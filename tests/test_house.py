@@ -14,7 +14,7 @@ from tools.pure import PROJECT
 EMPTY_WORDS = re.compile(r"(?:^|_)(?:common|handlers?|helpers?|managers?|misc|utils?)(?:_|$)")
 """Words in a module's name that say nothing about what is in it."""
 
-MAY_SLEEP = {"tests/real/waiting.py", "tests/real/vllm/environment.py"}
+MAY_SLEEP = {"tests/real/waiting.py"}
 """Where the passing of time is the point: waiting for other processes, with a deadline."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -13,12 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw.sessions.aider_environment import LOCK
 from tests.real.clients.codex import GIT
-from tests.real.clients.environment import CLIENTS, CODEX, Kit
+from tests.real.clients.environment import CODEX
 from tests.real.clients.stage import MODEL, RehearsalModel
 from tests.real.gateway import Gateway
+from tests.real.kits import SUPPLIES, Kit
 from tests.real.processes import Process, descendants
 
-AIDER = Kit("aider", str(LOCK))
+AIDER = Kit("aider", LOCK, needed_bytes=2 * 2**30)
 """Some 700 MB, most of them for counting tokens and for maps of repositories."""
 
 
@@ -33,8 +34,8 @@ class AiderTestCase(SynchronousTestCase):
     aider: ClassVar[Mapping[str, object]] = {}
 
     def setUp(self) -> None:
-        CLIENTS.program("git")
-        kit = CLIENTS.kit(AIDER)
+        SUPPLIES.program("git")
+        kit = SUPPLIES.kit(AIDER)
         self.folder = Path(tempfile.mkdtemp(prefix="hadesgw-")).resolve()
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.workspace = self.made("workspace")
@@ -65,7 +66,7 @@ class AiderTestCase(SynchronousTestCase):
 
     def enclosing(self) -> Mapping[str, object]:
         """Where there is no bubblewrap on this machine, that of Codex is taken."""
-        return {} if shutil.which("bwrap") else {"codex": {"binary": str(CLIENTS.kit(CODEX).codex)}}
+        return {} if shutil.which("bwrap") else {"codex": {"binary": str(SUPPLIES.kit(CODEX).codex)}}
 
     def made(self, name: str) -> Path:
         (self.folder / name).mkdir()

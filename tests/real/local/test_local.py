@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from hadesgw.demo.local_model import model_name
 from tests.real import processes
 from tests.real.gateway import toml
-from tests.real.local.environment import wanted
+from tests.real.kits import SUPPLIES
+from tests.real.local.environment import LOCAL
 from tests.real.waiting import wait_for
 from tests.real.wire import Client
 from tools.pure import PROJECT
@@ -38,20 +39,20 @@ class LocalModelTests(SynchronousTestCase):
     """One demo each, started as a person would."""
 
     def setUp(self) -> None:
-        self.environment = wanted()
+        self.kit = SUPPLIES.kit(LOCAL)
         scratch = tempfile.TemporaryDirectory(prefix="hgw-")  # short: a socket's path has 107 bytes
         self.addCleanup(scratch.cleanup)
         self.folder = Path(scratch.name)
         self.log = self.folder / "demo.log"
-        self.name = model_name(self.environment.model)
+        self.name = model_name(self.kit.model)
         self.child = self.start()
 
     def start(self) -> subprocess.Popen[bytes]:
         configuration = self.folder / "hadesgw.toml"
         configuration.write_text(toml({"server": {"listen": ["tcp:0:interface=127.0.0.1"], "control": "control.sock"}}))
-        command: list[str | Path] = [self.environment.python, "-m", "hadesgw.cli", "demo"]
+        command: list[str | Path] = [self.kit.python, "-m", "hadesgw.cli", "demo"]
         child = processes.start(
-            [*command, "--gguf", self.environment.model, "--config", configuration],
+            [*command, "--gguf", self.kit.model, "--config", configuration],
             self.log,
             {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "TMPDIR": str(self.folder), "LANG": "C.UTF-8"},
             self.folder,

@@ -6,7 +6,8 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.real.protocol.environment import wanted
+from tests.real.kits import SUPPLIES
+from tests.real.protocol.environment import CLIENTS
 from tests.real.rehearsed import RehearsedTestCase
 
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
@@ -21,13 +22,13 @@ class SchemathesisTests(RehearsedTestCase):
     }
 
     def setUp(self) -> None:
-        self.python = wanted()
+        self.kit = SUPPLIES.kit(CLIENTS)
         super().setUp()
 
     def test_document_and_answers_agree(self) -> None:
         """Every call but the endless stream, by good and bad requests: each answer is one of those documented."""
         self.assertEqual(self.client.post("/api/codex/start", {}).status, 200)
-        command: list[str | Path] = [self.python.with_name("schemathesis"), "--config-file", SETTINGS, "run"]
+        command: list[str | Path] = [self.kit.program("schemathesis"), "--config-file", SETTINGS, "run"]
         command += [f"{self.gateway.url}/api/codex/openapi.json", "-H", f"Authorization: Bearer {self.gateway.token}"]
         command += ["--exclude-path-regex", "events|stop", "--max-examples", "8", "--seed", "7", "--no-color"]
         command += ["--request-timeout", "30", "--phases", "coverage,fuzzing", "--generation-deterministic"]

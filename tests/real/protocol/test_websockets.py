@@ -6,7 +6,8 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.real.protocol.environment import wanted
+from tests.real.kits import SUPPLIES
+from tests.real.protocol.environment import CLIENTS
 from tests.real.rehearsed import RehearsedTestCase
 
 VISITOR = Path(__file__).with_name("visitor.py")
@@ -16,14 +17,14 @@ class WebsocketsTests(RehearsedTestCase):
     """One visit."""
 
     def setUp(self) -> None:
-        self.python = wanted()
+        self.kit = SUPPLIES.kit(CLIENTS)
         super().setUp()
 
     def test_visit(self) -> None:
         """It plays a session through as the guide has it, is refused as it should be, and hears why it is closed."""
         ticket = self.client.ask("POST", "/api/ticket", b"").json()["ticket"]
         url = f"ws://127.0.0.1:{self.gateway.port}/ws/codex"
-        command = [self.python, "-I", VISITOR, url, self.gateway.token, ticket]
+        command = [self.kit.python, "-I", VISITOR, url, self.gateway.token, ticket]
         done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
         self.assertEqual(done.returncode, 0, done.stderr[-3000:])
         seen = json.loads(done.stdout)

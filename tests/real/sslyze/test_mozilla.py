@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.authority import Authority, Key, curve
 from tests.real.gateway import Gateway
-from tests.real.sslyze.environment import wanted
+from tests.real.kits import SUPPLIES
+from tests.real.sslyze.environment import SSLYZE
 from tests.real.waiting import wait_for
 
 
@@ -22,7 +23,7 @@ class MozillaTests(SynchronousTestCase):
     """One gateway for each kind of key."""
 
     def setUp(self) -> None:
-        self.python = wanted()
+        self.python = SUPPLIES.kit(SSLYZE).python
         scratch = tempfile.TemporaryDirectory(prefix="hgw-")
         self.addCleanup(scratch.cleanup)
         self.folder = Path(scratch.name)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.real.processes import Process, descendants, end, start
-from tests.real.vllm.environment import VllmEnvironment
+from tests.real.vllm.environment import VllmKit
 from tests.real.waiting import wait_for
 from tests.real.wire import Client
 
@@ -53,19 +53,19 @@ class VllmServer:
 
     def __init__(
         self,
-        environment: VllmEnvironment,
+        kit: VllmKit,
         folder: Path,
         *,
         max_model_len: int = 8192,
         max_num_seqs: int = 8,
         arguments: Sequence[str] = (),
     ) -> None:
-        self.environment = environment
+        self.kit = kit
         self.folder = folder
         self.socket = folder / "vllm.sock"
         self.log = folder / "vllm.log"
         self.command: list[str | Path] = [
-            environment.vllm, "serve", environment.model,
+            kit.vllm, "serve", kit.model,
             "--served-model-name", MODEL,
             "--uds", self.socket,
             "--load-format", "dummy",
@@ -87,7 +87,7 @@ class VllmServer:
 
         :raises VllmFailed: when it ends instead.
         """
-        path = f"{self.environment.vllm.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        path = f"{self.kit.vllm.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         surroundings = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         self.child = start(self.command, self.log, {**surroundings, **SETTINGS, "PATH": path}, self.folder)
         # The path is bound long before anyone listens on it: only an answer says that vLLM is there.

@@ -73,7 +73,7 @@ class CodexTests(TestCase):
             reactor,
             lambda: find_program(str(kit.codex)),
             Homes(state, [], remove_tree),
-            Confinement(enclosed=True, hidden=[self.vllm.folder], readable=[]),
+            Confinement(enclosed=True, hidden=[self.vllm.folder], readable=[], nice=()),
             os.environ,
             os.urandom,
         )

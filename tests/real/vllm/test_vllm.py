@@ -174,7 +174,7 @@ class VllmAnswerTests(FrontedTestCase):
         """The list names the model and nothing of the server's folders."""
         answer = self.through.get("/v1/models")
         self.assertEqual((answer.status, [model["id"] for model in answer.json()["data"]]), (200, [MODEL]))
-        self.assertNotIn(str(self.vllm.environment.folder).encode(), answer.body)
+        self.assertNotIn(str(self.vllm.kit.folder).encode(), answer.body)
         self.assert_correlated(answer, None)
 
     def test_chat_whole(self) -> None:
