@@ -454,6 +454,7 @@ class Sessions(Section, frozen=True, kw_only=True):
     approval_seconds: Seconds = 120.0
     absence_seconds: Seconds = 10.0
     git_seconds: Seconds = 20.0
+    niceness: Annotated[int, Meta(ge=0, le=19, description="a whole number from 0 to 19")] = 10
     codex: Codex = Codex()
     aider: Aider = Aider()
 

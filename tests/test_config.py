@@ -253,6 +253,7 @@ class ValueTests(SynchronousTestCase):
             "sessions.replay_messages": (16, 15, 1_000_000, 1_000_001),
             "sessions.replay": (64 << 10, (64 << 10) - 1, 1 << 30, (1 << 30) + 1),
             "sessions.active_files": count,
+            "sessions.niceness": (0, -1, 19, 20),
             "sessions.aider.map_tokens": (0, -1, 65_536, 65_537),
             **{f"sessions.{name}_seconds": seconds for name in ("idle", "age", "approval", "absence", "git")},
             "websocket.message": head,

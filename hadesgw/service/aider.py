@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from hadesgw.config import Config
 from hadesgw.service.codex import hidden_paths, state_folder
+from hadesgw.service.niceness import nice_command
 from hadesgw.sessions.aider import AiderEngine, Manner
 from hadesgw.sessions.aider_environment import find_environment
 from hadesgw.sessions.app_server import Confinement
@@ -38,6 +39,7 @@ def make_aider(config: Config, reactor: Any, environment: Mapping[str, str]) -> 
         enclosed=aider.confinement == "required",
         hidden=list(hidden_paths(config, environment)),
         readable=[],
+        nice=nice_command(config.sessions.niceness),
     )
     manner = Manner(edit_format=aider.edit_format, commits=aider.commits, map_tokens=aider.map_tokens)
     folder = environment_folder(config, environment)

@@ -13,6 +13,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from hadesgw.config import Config
 from hadesgw.interfaces import IRequestLog
+from hadesgw.service.niceness import nice_command
 from hadesgw.sessions.app_server import CodexEngine, Confinement
 from hadesgw.sessions.codex_home import Homes, remove_tree
 from hadesgw.sessions.codex_program import find_program
@@ -37,6 +38,7 @@ def make_codex(config: Config, reactor: Any, environment: Mapping[str, str]) -> 
         enclosed=codex.confinement == "required",
         hidden=list(hidden_paths(config, environment)),
         readable=[Path(folder) for folder in codex.readable],
+        nice=nice_command(config.sessions.niceness),
     )
     return CodexEngine(reactor, lambda: find_program(codex.binary), homes, confinement, environment, os.urandom)
 

@@ -18,6 +18,7 @@ from hadesgw.config import Config
 from hadesgw.interfaces import IRequestLog, ISessionMeter
 from hadesgw.policy.credentials import ClientStore
 from hadesgw.policy.session_tokens import SessionTokens
+from hadesgw.service.niceness import nice_command
 from hadesgw.service.scratch import Scratch
 from hadesgw.sessions.admission import Settings
 from hadesgw.sessions.engine import IEngine, Launch
@@ -58,7 +59,7 @@ def make_sessions(
         _settings(config),
         engines=engines,
         workspaces={name: Workspace(name, Path(folder)) for name, folder in config.sessions.workspaces.items()},
-        git=Git(reactor, shutil.which(_GIT) or _GIT),
+        git=Git(reactor, shutil.which(_GIT) or _GIT, nice_command(config.sessions.niceness)),
         tokens=SessionTokens(clients.standing, os.urandom),
         standing=clients.standing,
         base_url=base_url,

@@ -192,7 +192,7 @@ class AiderEngine:
             "OPENAI_API_KEY": launch.token,
         }
         agent = AiderAgent(self._reactor, launch, self._manner, observer, family, lambda: self._homes.forget(home))
-        agent.start(command, surroundings)
+        agent.start([*self._confinement.nice, *command], surroundings, enclosed=confined)
         if not confined:
             observer.happened(Warned(UNCONFINED))
         return agent
@@ -292,7 +292,7 @@ class AiderAgent:
 
     # -- The beginning -------------------------------------------------------------------------------------------------
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def start(self, command: Sequence[str], environment: Mapping[str, str], *, enclosed: bool) -> None:
         """Start the process.
 
         :raises OSError: if there is no room for one.
@@ -300,7 +300,7 @@ class AiderAgent:
         home = Path(environment["HOME"])
         (home / ".gitconfig").unlink(missing_ok=True)
         (home / ".gitconfig").write_text(IDENTITY, encoding="utf-8")
-        self._child.start(command, environment, str(self._launch.workspace))
+        self._child.start(command, environment, None if enclosed else str(self._launch.workspace))
 
     async def begin(self) -> None:
         """Tell it what it needs to know, and wait until it waits for input.

@@ -73,11 +73,13 @@ class Confinement:
     :ivar enclosed: whether they are; if not, what they run has this user's rights.
     :ivar hidden: files and folders that no agent shall see.
     :ivar readable: folders that agents may read although they are somebody's own, such as those of compilers.
+    :ivar nice: what their command lines begin with, so that they stand back for the gateway; may be nothing.
     """
 
     enclosed: bool
     hidden: Sequence[Path]
     readable: Sequence[Path]
+    nice: Sequence[str]
 
 
 class _Granted(msgspec.Struct, frozen=True):
@@ -239,7 +241,7 @@ class CodexEngine:
             TOKEN_VARIABLE: launch.token,
         }
         agent = CodexAgent(self._reactor, launch, observer, family, mark[:8], lambda kept: self._left(home, kept))
-        agent.start(command, surroundings, enclosed=confined)
+        agent.start([*self._confinement.nice, *command], surroundings, enclosed=confined)
         return agent
 
     def _enclosure(self, workspace: Path, writable: bool, home: Path) -> Enclosure:
@@ -313,7 +315,7 @@ class CodexAgent:
 
         :raises OSError: if there is no room for one.
         """
-        self._child.start(command, environment, str(self._launch.workspace))
+        self._child.start(command, environment, None if enclosed else str(self._launch.workspace))
         self._enclosed = enclosed
         if not enclosed:
             self._tell(Warned(UNCONFINED))

@@ -77,10 +77,11 @@ class Child(ProcessProtocol):
         self._ending = ""
         self._done = False
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
+    def start(self, command: Sequence[str], environment: Mapping[str, str], folder: str | None) -> None:
         """Start it.
 
-        :raises OSError: if the system has no room for another process.
+        :param folder: to start it in; None for one that finds its own way, which spares a copy of this process.
+        :raises OSError: if it cannot be started, or the system has no room for another process.
         """
         streams = {0: "w", 1: "r", 2: "r", INFO_DESCRIPTOR: "r"}
         self._reactor.spawnProcess(self, command[0], list(command), dict(environment), folder, childFDs=streams)

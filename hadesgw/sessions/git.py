@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall, IProcessTransport, IReactorProcess, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
@@ -27,6 +27,7 @@ from hadesgw.sessions.views import Change, Commit, GitStatus
 
 AT_ONCE = 2
 """Git processes at one time, all sessions together."""
+_NOT_STARTED = 127
 _ERROR_BYTES = 4 << 10
 _STATUS_BYTES = 1 << 20
 _LARGEST_CONFIG = 256 << 10
@@ -63,11 +64,12 @@ class Git:
 
     :param reactor: starts processes, and tells the time.
     :param program: its absolute path.
+    :param nice: what command lines begin with, so that git stands back for the gateway; may be nothing.
     """
 
-    def __init__(self, reactor: _Reactor, program: str) -> None:
+    def __init__(self, reactor: _Reactor, program: str, nice: Sequence[str]) -> None:
         self._reactor = reactor
-        self._program = program
+        self._command = (*nice, program, "--no-pager")
         self._turns = DeferredSemaphore(AT_ONCE)
 
     def run(
@@ -88,14 +90,16 @@ class Git:
         :param limit: bytes of output; the process is ended when it says more.
         :param seconds: that it may take.
         """
-        command = [self._program, "--no-pager", *arguments]
+        # git itself goes where it works: for a process that is to begin elsewhere this one would be copied, all of it.
+        command = [*self._command, "-C", str(folder), *arguments]
         whole = {**_ENVIRONMENT, **_config_environment({**_HARMLESS, **config}), **environment}
 
         def start() -> Deferred[Finished]:
             run = _Run(self._reactor, limit, stdin, seconds)
-            self._reactor.spawnProcess(
-                run, self._program, command, whole, str(folder), childFDs={0: "w", 1: "r", 2: "r"}
-            )
+            try:
+                self._reactor.spawnProcess(run, command[0], command, whole, childFDs={0: "w", 1: "r", 2: "r"})
+            except OSError as error:
+                return succeed(Finished(_NOT_STARTED, b"", False, f"it cannot be started: {error.strerror}"))
             return run.finished
 
         return self._turns.run(start)

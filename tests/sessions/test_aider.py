@@ -59,7 +59,7 @@ class AiderTestCase(SynchronousTestCase):
             self.find,
             bubblewrap,
             self.homes,
-            Confinement(enclosed=enclosed, hidden=[], readable=[]),
+            Confinement(enclosed=enclosed, hidden=[], readable=[], nice=()),
             manner,
             {"PATH": "/usr/bin", "OPENAI_API_KEY": "somebody's", "HADESGW_CLIENTS": "secret"},
             lambda size: b"\x01" * size,

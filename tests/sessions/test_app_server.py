@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -90,9 +90,9 @@ class EngineTestCase(SynchronousTestCase):
         self.engine = self.make_engine()
         self.addCleanup(self.engine.close)
 
-    def make_engine(self, bubblewrap: Path | None = Path("/opt/bwrap")) -> CodexEngine:
+    def make_engine(self, bubblewrap: Path | None = Path("/opt/bwrap"), nice: Sequence[str] = ()) -> CodexEngine:
         program = Program(Path("/opt/codex"), Path("/opt"), bubblewrap)
-        confinement = Confinement(enclosed=self.enclosed, hidden=[], readable=[Path("/opt/tools")])
+        confinement = Confinement(enclosed=self.enclosed, hidden=[], readable=[Path("/opt/tools")], nice=nice)
         environment = {"PATH": "/usr/bin", "HADESGW_CLIENTS": "secret"}
         return CodexEngine(
             self.reactor, lambda: program, self.homes, confinement, environment, lambda size: b"\x01" * size
@@ -183,7 +183,7 @@ class TrialTests(EngineTestCase):
         def absent() -> Program:
             raise ProgramAbsent("there is none")
 
-        confinement = Confinement(enclosed=True, hidden=[], readable=[])
+        confinement = Confinement(enclosed=True, hidden=[], readable=[], nice=())
         engine = CodexEngine(self.reactor, absent, self.homes, confinement, {}, bytes)
         self.assertEqual(engine.obstacle(), "there is none")
         self.successResultOf(engine.probe())
@@ -244,6 +244,14 @@ class LaunchTests(EngineTestCase):
             },
         )
         self.assertEqual(self.observer.events, [])
+
+    def test_stands_back(self) -> None:
+        """All of it is run by the words that make it nicer; and nothing of this process is copied for it."""
+        self.engine = self.make_engine(nice=("/bin/nice", "-n", "7"))
+        self.probe()
+        self.successResultOf(self.launch())
+        self.assertEqual(self.process.command[:4], ["/bin/nice", "-n", "7", "/opt/bwrap"])
+        self.assertIsNone(self.process.folder)
 
     def test_the_token(self) -> None:
         """Is in its environment, and neither on its command line nor in a file; nothing else of ours is with it."""

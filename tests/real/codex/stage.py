@@ -67,7 +67,7 @@ class EngineTestCase(StagedTestCase, TestCase):
             reactor,
             lambda: find_program(str(program)),
             Homes(self.state, [], remove_tree),
-            Confinement(enclosed=self.enclosed, hidden=[self.stage.gateway.folder], readable=readable),
+            Confinement(enclosed=self.enclosed, hidden=[self.stage.gateway.folder], readable=readable, nice=()),
             os.environ,
             os.urandom,
         )

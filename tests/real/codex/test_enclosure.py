@@ -224,7 +224,7 @@ class GatewayDeathTests(EngineTestCase):
             "from tests.real.codex.pair import Notes",
             "program, state, workspace = sys.argv[1:]",
             "engine = CodexEngine(reactor, lambda: find_program(program), Homes(Path(state), [], remove_tree),",
-            "    Confinement(enclosed=True, hidden=[], readable=[]), os.environ, os.urandom)",
+            "    Confinement(enclosed=True, hidden=[], readable=[], nice=()), os.environ, os.urandom)",
             "order = Launch('s', Path(workspace), 'm', 'never', 'workspace-write', 'http://127.0.0.1:1/v1', 't',",
             "    'X-Conveyance-Session-ID', 32768, 2048)",
             "launch = lambda: engine.launch(order, Notes(reactor))",

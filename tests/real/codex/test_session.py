@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -92,6 +93,16 @@ class SessionTestCase(SynchronousTestCase):
 
 class SessionTests(SessionTestCase):
     """An agent that does as it is told."""
+
+    def test_stands_back(self) -> None:
+        """All of its processes are nicer than the gateway, those of its commands too."""
+        self.order("start")
+        self.order("input", text=EDIT)
+        ours = os.getpriority(os.PRIO_PROCESS, self.gateway.pid)
+        wait_for((self.workspace / "greet.py").exists, "the file is there", 60)
+        agent = [process.pid for process in self.codex()]
+        self.assertNotEqual(agent, [])
+        self.assertEqual({os.getpriority(os.PRIO_PROCESS, pid) for pid in agent}, {min(ours + 10, 19)})
 
     def test_by_http(self) -> None:
         """Started, given an input and stopped by HTTP alone, it edits a file; every call of its model is its own."""

@@ -38,7 +38,7 @@ class RepositoryTestCase(TestCase):
         self.root.mkdir()
         self.busy = False
         self.changes: list[tuple[list[str], list[str]]] = []
-        self.git = Git(reactor, PROGRAM)
+        self.git = Git(reactor, PROGRAM, ())
         self.repository = Repository(self.git, self.root, deferToThread, self.git_seconds)
         self.snapshots = Snapshots(self.git, self.root, self.base / "shadow", deferToThread, self.git_seconds)
         self.desk = Desk(

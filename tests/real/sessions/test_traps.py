@@ -11,7 +11,8 @@ from twisted.internet import reactor  # noqa: TID251 - the one that trial runs
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
-from hadesgw.sessions.git import Git
+from hadesgw.service.niceness import nice_command
+from hadesgw.sessions.git import Git, complaint
 from hadesgw.sessions.refusals import Reason, SessionRefused
 from hadesgw.sessions.snapshots import Snapshots
 from hadesgw.sessions.workspace import Workspace
@@ -349,7 +350,7 @@ class RunTests(RepositoryTestCase):
         path = self.base / "slow-git"
         path.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")
         path.chmod(0o755)
-        return Git(reactor, str(path))
+        return Git(reactor, str(path), ())
 
     async def run_it(self, git: Git, **given: Any) -> Any:
         """Run it."""
@@ -379,7 +380,7 @@ class RunTests(RepositoryTestCase):
         self.addCleanup(os.environ.pop, "HADESGW_CANARY")
         done = await self.run_it(self.program('echo "$@"; cat; env'), stdin=b"in\n", limit=10_000)
         lines = done.output.decode().splitlines()
-        self.assertEqual(lines[:2], ["--no-pager status", "in"])
+        self.assertEqual(lines[:2], [f"--no-pager -C {self.root} status", "in"])
         self.assertNotIn("CANARY", done.output.decode())
         self.assertIn("HOME=/nonexistent", lines)
         self.assertIn("GIT_CONFIG_GLOBAL=/dev/null", lines)
@@ -406,6 +407,16 @@ class RunTests(RepositoryTestCase):
         self.assertEqual(most, 2)
 
     async def test_no_program(self) -> None:
-        """Is a run that failed."""
-        done = await self.run_it(Git(reactor, str(self.base / "nothing")))
-        self.assertNotEqual(done.status, 0)
+        """Is a run that failed, and says so."""
+        for nice in ((), nice_command(3)):
+            done = await self.run_it(Git(reactor, str(self.base / "nothing"), nice))
+            self.assertEqual(done.status, 127)
+            self.assertIn("No such file", complaint("status", done))
+
+    async def test_stands_back(self) -> None:
+        """It is as nice as it shall be."""
+        path = self.base / "nice-git"
+        path.write_text("#!/bin/sh\nPATH=/usr/bin:/bin\nexec nice\n")
+        path.chmod(0o755)
+        done = await self.run_it(Git(reactor, str(path), nice_command(3)))
+        self.assertEqual(int(done.output), min(os.getpriority(os.PRIO_PROCESS, 0) + 3, 19))
