@@ -21,6 +21,8 @@ from tests.real.wire import Client
 PROJECT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
 """A start takes less than one; a loaded machine may need several times that."""
+LOG_SECONDS = 20.0
+"""A line is written 50 ms after its answer has ended, unless the machine is busy."""
 
 
 class GatewayFailed(Exception):
@@ -132,7 +134,7 @@ class Gateway:
 
     def request_log(self, request_id: str) -> dict[str, Any]:
         """The log line of the request with this id, which is written when its answer has ended."""
-        return wait_for(lambda: self._request_line(request_id), f"request {request_id} is in the log", seconds=5)
+        return wait_for(lambda: self._request_line(request_id), f"request {request_id} is in the log", LOG_SECONDS)
 
     def route_log(self, route: str, count: int) -> list[dict[str, Any]]:
         """The log lines of the requests of a route, once there are `count` of them."""
@@ -141,7 +143,7 @@ class Gateway:
             found = [line for line in self.log_lines() if line.get("route") == route]
             return found if len(found) >= count else None
 
-        return wait_for(lines, f"{count} requests of {route} are in the log", seconds=10)
+        return wait_for(lines, f"{count} requests of {route} are in the log", LOG_SECONDS)
 
     def process(self) -> Process:
         found = Process.of(self.pid)

@@ -41,7 +41,7 @@ class RehearsedTestCase(SynchronousTestCase):
         environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
         child = start([*command, "--tokens-per-second", "0"], base / "model.log", environment, base)
         self.addCleanup(end, child, 10)
-        wait_for(model.exists, "the model has its socket", seconds=30)
+        wait_for(model.exists, "the model has its socket", seconds=60)
         self.gateway = Gateway(
             base,
             model,

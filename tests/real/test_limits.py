@@ -62,11 +62,11 @@ class LimitTests(SynchronousTestCase):
 
     def wait_for_depth(self, depth: int) -> None:
         """Wait until so many wait; a departure takes no time to be noticed."""
-        wait_for(lambda: self.depth() == depth, f"{depth} wait", seconds=5)
+        wait_for(lambda: self.depth() == depth, f"{depth} wait", seconds=20)
 
     def test_whoever_waits_as_told_is_admitted(self) -> None:
         """One past the burst is refused with whole seconds, after which the next is answered."""
-        self.serve({"requests_per_second": 0.5, "burst": 2})
+        self.serve({"requests_per_second": 0.25, "burst": 2})
         for number in range(2):
             visitor = self.ask("answer", f"good-{number}")
             visitor.read_to_end()
@@ -74,7 +74,7 @@ class LimitTests(SynchronousTestCase):
         refused_at = time.monotonic()
         status, code, seconds = self.told(self.ask("answer", "bad"))
         self.assertEqual((status, code), (429, "rate_limit_exceeded"))
-        self.assertIn(seconds, (1, 2))
+        self.assertIn(seconds, (1, 2, 3, 4))
         self.assertEqual(self.gateway.request_log("bad")["reason"], "rate_limited")
         wait_for(lambda: time.monotonic() >= refused_at + seconds, "the time it was told is over", seconds + 1)
         visitor = self.ask("answer", "good-again")

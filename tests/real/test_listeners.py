@@ -127,7 +127,7 @@ class Case(SynchronousTestCase):
     def listens(self) -> str:
         """Wait until it serves; what it said."""
         log = self.folder / "log"
-        wait_for(lambda: log.exists() and '"listening"' in log.read_text(), "it listens", 20)
+        wait_for(lambda: log.exists() and '"listening"' in log.read_text(), "it listens", 60)
         return log.read_text()
 
     def healthy_by_tls(self, host: str, port: int) -> bool:
@@ -290,15 +290,15 @@ class SurplusTests(Case):
         prefix = [activate, *places, "--fdname=plain:secret", "--setenv=PATH", "--setenv=PYTHONPATH"]
         self.configure("systemd:index=0", "systemd:name=secret:tls=yes")
         child = self.start(prefix)
-        answer = wait_for(lambda: self.knock(ports[0]), "systemd listens, and the gateway answers", 20)
+        answer = wait_for(lambda: self.knock(ports[0]), "systemd listens, and the gateway answers", 60)
         self.assertEqual(answer, 200)
         self.assertTrue(self.healthy_by_tls("127.0.0.1", ports[1]))
         child.send_signal(signal.SIGTERM)
-        self.assertEqual(child.wait(20), 0)
+        self.assertEqual(child.wait(60), 0)
         self.configure("systemd:index=0")
         child = self.start(prefix, "second.log")
-        wait_for(lambda: self.knock(ports[0], wait=False) or child.poll() is not None, "it has ended", 20)
-        self.assertEqual(child.wait(20), 1)
+        wait_for(lambda: self.knock(ports[0], wait=False) or child.poll() is not None, "it has ended", 60)
+        self.assertEqual(child.wait(60), 1)
         self.assertIn(f"does not say: tcp:127.0.0.1:{ports[1]}", (self.folder / "second.log").read_text())
 
     def knock(self, port: int, *, wait: bool = True) -> int | None:

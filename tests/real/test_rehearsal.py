@@ -96,15 +96,15 @@ class ServingTests(ModelCase):
         connection = Connection(self.path)
         body = connection.ask("POST", "/v1/chat/completions", {**CHAT, "stream": True}).read()
         self.assertTrue(body.endswith(b"data: [DONE]\n\n"))
+        asked = time.monotonic()
         self.assertEqual(connection.ask("GET", "/health").read(), b"")
-        began = time.monotonic()
         self.assertEqual(connection.sock.recv(1), b"")
-        waited = time.monotonic() - began
-        self.assertTrue(4.9 < waited < 7.0, waited)
+        waited = time.monotonic() - asked
+        self.assertTrue(4.9 < waited < 10.0, waited)
 
     def test_the_head_comes_before_the_body(self) -> None:
-        """In a packet of its own: a client that reads fast enough sees it, of fifty one; in one packet none would."""
-        self.assertTrue(any(self._first_read().endswith(b"\r\n\r\n") for _ in range(50)))
+        """In a packet of its own: a client that reads fast enough sees it, of 500 one; in one packet none would."""
+        self.assertTrue(any(self._first_read().endswith(b"\r\n\r\n") for _ in range(500)))
 
     def _first_read(self) -> bytes:
         with socket.socket(socket.AF_UNIX) as client:

@@ -142,7 +142,7 @@ class StartTests(SynchronousTestCase):
             command = [_SCRIPTS / runner, *own, "hadesgw", "--config", "hadesgw.toml"]
             child = processes.start(command, log, self.environment, self.folder)
             self.addCleanup(processes.end, child, 5)
-            port = wait_for(lambda: _port(log), f"{runner} listens", 20)  # noqa: B023
+            port = wait_for(lambda: _port(log), f"{runner} listens", 60)  # noqa: B023
             answer = Client(("127.0.0.1", port), {}).get("/healthz")
             self.assertEqual((answer.status, answer.json()), (200, {"status": "ok"}))
             self.assertTrue(answer.header("x-request-id"))
@@ -156,7 +156,7 @@ class StartTests(SynchronousTestCase):
         child = processes.start(command, self.folder / "log", self.environment, self.folder)
         self.addCleanup(processes.end, child, 5)
         door = self.folder / "door.sock"
-        wait_for(door.exists, "the door's socket is there", 20)
+        wait_for(door.exists, "the door's socket is there", 60)
         self.assertEqual(Client(door, {}).get("/healthz").status, 200)
         self.assertEqual(door.stat().st_mode & 0o777, 0o660)
 
@@ -175,7 +175,7 @@ class StartTests(SynchronousTestCase):
         command: list[str | Path] = [_SCRIPTS / "twistd", "-n", "--pidfile=", "hadesgw", "--demo"]
         child = processes.start([*command, "--config", "demo.toml"], log, self.environment, self.folder)
         self.addCleanup(processes.end, child, 5)
-        line = wait_for(lambda: re.search(r"^curl .*$", log.read_text(), re.M), "the curl line is printed", 30)[0]
+        line = wait_for(lambda: re.search(r"^curl .*$", log.read_text(), re.M), "the curl line is printed", 60)[0]
         said = r"  page  http://(\S+)/#key=(\S+)\n  URL   http://\1/v1\n  key   \2\n"
         self.assertRegex(log.read_text(), said)
         done = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=60, check=False)

@@ -108,7 +108,7 @@ class Case(SynchronousTestCase):
     def start(self) -> None:
         self.addCleanup(self.gateway.stop)
         self.gateway.start()
-        self.port = wait_for(self._tls_port, "the gateway says where it listens with TLS", 20)
+        self.port = wait_for(self._tls_port, "the gateway says where it listens with TLS", 60)
 
     def _tls_port(self) -> int | None:
         for line in self.gateway.log_lines():
@@ -173,7 +173,7 @@ class TlsTests(Case):
             self.assertLess(stalled["wrote"], 4 << 20)
             self.assertEqual(self.upstream.events("left", request), [])
             leave(visitor)
-            wait_for(lambda: self.upstream.events("left", request), "the model is told", 2)  # noqa: B023
+            wait_for(lambda: self.upstream.events("left", request), "the model is told", 5)  # noqa: B023
 
     def test_certificates_of_clients(self) -> None:
         """One names its client where no token does; one that we do not know is nobody; others end the handshake."""

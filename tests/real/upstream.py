@@ -337,7 +337,7 @@ class Upstream:
         self.log.unlink(missing_ok=True)
         command = [sys.executable, "-m", "tests.real.upstream", str(self.path)]
         self.child = start(command, self.log, {**os.environ, "PYTHONPATH": str(PROJECT)}, self.path.parent)
-        wait_for(lambda: self.events("listening"), "the upstream listens", seconds=20)
+        wait_for(lambda: self.events("listening"), "the upstream listens", seconds=60)
 
     def stop(self) -> None:
         """End it."""

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.real.clients.border import Border
 from tests.real.clients.visitor import Visitor
-from tests.real.gateway import PROJECT, Gateway
+from tests.real.gateway import LOG_SECONDS, PROJECT, Gateway
 from tests.real.processes import end, start
 from tests.real.waiting import wait_for
 from tests.real.wire import Client
@@ -39,7 +39,7 @@ SECTIONS: Mapping[str, Mapping[str, object]] = {
 }
 """What the tests need of every gateway here, beside its defaults."""
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 RUNNING = "vllm:num_requests_running"
 TOKENS = "vllm:generation_tokens_total"
 AUTH_FAILURES = "hades_codex_auth_failures_total"
@@ -162,7 +162,7 @@ class Stage:
 
         :param status: that of those to wait for, if it matters; the lines of others come too.
         """
-        return wait_for(lambda: self._logged(session, count, status), f"{count} requests are in the log", 5)
+        return wait_for(lambda: self._logged(session, count, status), f"{count} requests are in the log", LOG_SECONDS)
 
     def auth_failures(self) -> int:
         """How many requests came without a credential that admits, by the gateway's own count."""

@@ -52,7 +52,7 @@ class MozillaTests(SynchronousTestCase):
             places = [str(line.get("address")) for line in gateway.log_lines() if line.get("event") == "listening"]
             return next((place.rpartition(":")[2] for place in places if place.startswith("tls:")), "")
 
-        return f"localhost:{wait_for(port, 'the gateway says where it listens with TLS', 20)}"
+        return f"localhost:{wait_for(port, 'the gateway says where it listens with TLS', 60)}"
 
     def scan(self, place: str, level: str) -> tuple[bool, dict[str, Any]]:
         """Whether it is what Mozilla calls that, and all that was found."""
