@@ -84,14 +84,14 @@ answer = { tokens_per_second = 20 }
             self.order(f"sessions/{session}/interrupt")
             ended = watcher.until(lambda: [t for t in watcher.of("turn") if t["phase"] == "ended"], "it ends")
             self.assertEqual(ended[0]["status"], "interrupted")
-            wait_for(lambda: self.model.running() == 0, "the model rests", 10)
+            wait_for(lambda: self.model.running() == 0, "the model rests", 30)
             self.assertEqual(watcher.turn("add a docstring to calc.py")["status"], "completed")
             watcher.send("input", LONG)
             watcher.until(lambda: any("turn-3" in str(turn) for turn in watcher.of("turn")), "another turn runs")
             processes = descendants(self.gateway.pid)
             os.kill(self.players()[-1].pid, signal.SIGKILL)
-            wait_for(lambda: not any(process.alive() for process in processes), "all of it is gone", 10)
-            wait_for(lambda: self.model.running() == 0, "the model rests", 10)
+            wait_for(lambda: not any(process.alive() for process in processes), "all of it is gone", 30)
+            wait_for(lambda: self.model.running() == 0, "the model rests", 30)
             self.assertEqual(watcher.turn("/ls")["status"], "completed")
 
 
@@ -147,4 +147,4 @@ class UncommittedTests(AiderTestCase):
             self.assertEqual(self.git("log", "--format=%s"), "Begin\n")
             self.assertEqual(self.git("status", "--short"), "?? greet.py\n")
             watcher.send("input", "/commit Greet")
-            wait_for(lambda: self.git("log", "-1", "--format=%s") == "Greet\n", "it is committed", 10)
+            wait_for(lambda: self.git("log", "-1", "--format=%s") == "Greet\n", "it is committed", 60)

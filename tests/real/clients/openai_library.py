@@ -131,7 +131,7 @@ class OpenAiTests(OpenAiTestCase):
         """Who stops reading a stream and closes it ends the model's work."""
         endless = "rehearse: long tokens=3000 tokens_per_second=50"
         self.assertEqual(self.chat_stream(endless, leave_after=3).good()["pieces"], 3)
-        wait_for(lambda: self.stage.model.running() == 0, "the model is idle", seconds=5)
+        wait_for(lambda: self.stage.model.running() == 0, "the model is idle", seconds=20)
         [line] = self.stage.requests(self.session, 1)
         self.assertEqual((line["status"], line["reason"]), (499, "client_left"))
 
@@ -187,7 +187,7 @@ class OpenAiTests(OpenAiTestCase):
         self.stage.model.start()
         order = {"model": MODEL, "messages": asked("rehearse: slow-start wait_seconds=60")}
         self.visitor.begin("chat", self.settings(), order)
-        wait_for(lambda: self.stage.model.running() == 1, "the model is at it", seconds=10)
+        wait_for(lambda: self.stage.model.running() == 1, "the model is at it", seconds=30)
         self.stage.model.kill()
         words = "The model server closed the connection before it answered."
         self.assert_raised(self.visitor.outcome(), "InternalServerError", 502, words)
@@ -206,7 +206,7 @@ class OpenAiTests(OpenAiTestCase):
         before = self.stage.model.tokens()
         order = {"model": MODEL, "messages": asked("rehearse: long tokens=3000 tokens_per_second=50")}
         self.visitor.begin("chat_stream", self.settings(), order)
-        wait_for(lambda: self.stage.model.tokens() > before + 10, "the model speaks", seconds=10)
+        wait_for(lambda: self.stage.model.tokens() > before + 10, "the model speaks", seconds=30)
         self.stage.model.kill()
         outcome = self.visitor.outcome()
         self.assert_raised(outcome, "APIError", None, BROKEN_OFF)
@@ -299,7 +299,7 @@ class ThriftyTests(OpenAiTestCase):
 
     def test_giving_up(self) -> None:
         """Who does not wait gets a rate-limit error that says so."""
-        outcomes = [self.chat("Say hello"), self.chat("Say hello")]
-        raised = outcomes[-1].bad()
+        outcomes = (self.chat("Say hello") for _ in range(9))  # a slow machine may come in time
+        raised = next(outcome for outcome in outcomes if outcome.raised).bad()
         self.assertIn("RateLimitError", raised["kinds"])
         self.assertEqual(raised["status"], 429)

@@ -130,7 +130,7 @@ class AnthropicPythonTests(LibraryTestCase):
         prompt = asked("rehearse: long tokens=3000 tokens_per_second=50")
         order = {"model": MODEL, "max_tokens": 3000, "messages": prompt}
         self.visitor.begin("messages_stream", self.settings(), order)
-        wait_for(lambda: self.stage.model.tokens() > before + 10, "the model speaks", seconds=10)
+        wait_for(lambda: self.stage.model.tokens() > before + 10, "the model speaks", seconds=30)
         self.stage.model.kill()
         outcome = self.visitor.outcome()
         self.assert_raised(outcome, "APIError", 200, BROKEN_OFF)

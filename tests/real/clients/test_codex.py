@@ -200,7 +200,7 @@ class CodexTroubleTests(CodexTestCase):
         """That the stream broke, when the model server is killed in the middle of it."""
         before = self.stage.model.tokens()
         child = self.codex.begin("rehearse: long tokens=3000 tokens_per_second=50", **ONCE)
-        wait_for(lambda: self.stage.model.tokens() > before + 10, "the model speaks", seconds=20)
+        wait_for(lambda: self.stage.model.tokens() > before + 10, "the model speaks", seconds=60)
         self.stage.model.kill()
         self.assert_failed(self.codex.finish(child), "stream disconnected before completion")
 

@@ -85,7 +85,7 @@ class Visitor:
         self.child.stdin.write(line.encode() + b"\n")
         self.child.stdin.flush()
 
-    def outcome(self, seconds: float = 60.0) -> Outcome:
+    def outcome(self, seconds: float = 120.0) -> Outcome:
         """What has become of the act that was begun.
 
         :raises NeverHappened: when nothing has, in so many seconds.

@@ -24,7 +24,7 @@ from tools.pure import PROJECT
 
 READY_SECONDS = 180.0
 """A start takes 3 s on two idle cores."""
-STOP_SECONDS = 10.0
+STOP_SECONDS = 30.0
 CHAT = "/v1/chat/completions"
 TOKENS = 24
 COUNTING = {
