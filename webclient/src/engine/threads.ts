@@ -87,7 +87,11 @@ export class ThreadStore implements ThreadView {
     this.#around = around;
     this.#thread = signal(thread);
     this.draft = signal(around.drafts.read(thread.id));
-    this.usage = computed(() => lastUsage(this.#turns.value));
+    const earlier = computed(() => this.#earlierUsage());
+    this.usage = computed(() => {
+      const attempts = this.#turns.value.at(-1)?.attempts.value ?? [];
+      return usageIn(attempts.map(({ attempt }) => attempt.value)) ?? earlier.value;
+    });
     this.#emptyBytes = computed(() => this.#measureEmpty());
     let first = true;
     this.#endDraft = effect(() => {
@@ -176,6 +180,17 @@ export class ThreadStore implements ThreadView {
   measure(prompt: string): { readonly bytes: number; readonly limit: number | null } {
     const bytes = this.#emptyBytes.value + utf8Length(JSON.stringify(prompt)) - 2;
     return { bytes, limit: this.#around.bodyLimit(pathOf(this.#protocol)) };
+  }
+
+  /** What was said before the last turn. Only the last one is being written, so that the others need no listening to. */
+  #earlierUsage(): Usage | null {
+    const turns = this.#turns.value;
+    void this.#busy.value;
+    for (let at = turns.length - 2; at >= 0; at -= 1) {
+      const usage = usageIn(turns[at]!.attempts.peek().map(({ now }) => now));
+      if (usage) return usage;
+    }
+    return null;
   }
 
   #measureEmpty(): number {
@@ -386,10 +401,10 @@ export class ThreadStore implements ThreadView {
     let turn = this.#all.get(this.#thread.value.tip ?? "") ?? [...this.#all.values()].at(-1);
     while (turn && !seen.has(turn.id)) {
       seen.add(turn.id);
-      branch.unshift(turn);
+      branch.push(turn);
       turn = turn.parent === null ? undefined : this.#all.get(turn.parent);
     }
-    this.#turns.value = branch;
+    this.#turns.value = branch.reverse();
     this.#listState();
   }
 
@@ -620,16 +635,8 @@ export function partialMessage(items: readonly Item[]): AgentMessage | null {
   return last?.kind === "agentMessage" ? last : null;
 }
 
-/** What was said last about it; only the turns that have to be asked are listened to. */
-function lastUsage(turns: readonly TurnStore[]): Usage | null {
-  for (const turn of turns.toReversed()) {
-    for (const attempt of turn.attempts.value.toReversed()) {
-      const { usage } = attempt.attempt.value;
-      if (usage) return usage;
-    }
-  }
-  return null;
-}
+/** What the last of them that said something said. */
+const usageIn = (attempts: readonly Attempt[]): Usage | null => attempts.findLast(({ usage }) => usage)?.usage ?? null;
 
 const utf8Length = (text: string): number => new TextEncoder().encode(text).length;
 

@@ -3,9 +3,10 @@
 
 import { computed, signal, type ReadonlySignal, type Signal } from "@preact/signals";
 import { createContext } from "preact";
-import { useContext } from "preact/hooks";
+import { useContext, useMemo } from "preact/hooks";
 import type { ComponentType } from "preact";
 import type { AttemptView, CodingView, Engine, Replay, ThreadView, Transcript, TurnView } from "../engine";
+import { keyed } from "./keyed";
 
 export type Tab = "request" | "stream" | "tools" | "memory" | "timings" | "raw";
 export const tabs: readonly Tab[] = ["request", "stream", "tools", "memory", "timings", "raw"];
@@ -40,10 +41,14 @@ export interface Bench {
   readonly dialog: Signal<Dialog | null>;
   /** The one item of the transcript that is a tab stop. */
   readonly roving: Signal<string | null>;
+  /** Whether it is this item. */
+  readonly is_stop: (item: string) => ReadonlySignal<boolean>;
   /** The attempt that the inspector shows; null follows the last one. */
   readonly picked: Signal<string | null>;
   readonly revealed: Signal<ReadonlySet<string>>;
   readonly editing: Signal<string | null>;
+  /** Whether this turn's prompt is being edited. */
+  readonly is_edited: (turn: string) => ReadonlySignal<boolean>;
   readonly replay: Signal<Replay | null>;
   readonly coding: Signal<CodingShown | null>;
   /** One sentence for the status node; set at boundaries only. */
@@ -54,6 +59,8 @@ export interface Bench {
   readonly thread: ReadonlySignal<ThreadView | null>;
   /** What is shown: a record, a coding session, or the current thread. */
   readonly transcript: ReadonlySignal<Transcript | null>;
+  /** The id of its thread; "" if nothing is shown. */
+  readonly shown: ReadonlySignal<string>;
   readonly attempt: ReadonlySignal<{
     readonly turn: TurnView;
     readonly view: AttemptView;
@@ -64,7 +71,8 @@ export interface Bench {
 
 /** The attempt of that id, or the last one; null if there is none. An item may name one that is not on the shown branch. */
 function attempt_in(turns: readonly TurnView[], id: string | null): Bench["attempt"]["value"] {
-  for (const turn of turns.toReversed()) {
+  for (let at = turns.length - 1; at >= 0; at -= 1) {
+    const turn = turns[at]!;
     const views = turn.attempts.value;
     const place = id === null ? views.length - 1 : views.findIndex((view) => view.id === id);
     if (views[place]) return { turn, view: views[place], place, of: views.length };
@@ -76,8 +84,11 @@ export function new_bench(engine: Engine): Bench {
   const replay = signal<Replay | null>(null);
   const coding = signal<CodingShown | null>(null);
   const picked = signal<string | null>(null);
+  const roving = signal<string | null>(null);
+  const editing = signal<string | null>(null);
   const thread = computed(() => (replay.value || coding.value ? null : engine.sessions.current.value));
   const transcript = computed(() => replay.value ?? coding.value?.view ?? thread.value);
+  const shown = computed(() => transcript.value?.thread.value.id ?? "");
   const attempt = computed(() => {
     const turns = transcript.value?.turns.value ?? [];
     return attempt_in(turns, picked.value) ?? attempt_in(turns, null);
@@ -89,16 +100,19 @@ export function new_bench(engine: Engine): Bench {
     room: signal<1 | 2 | 3>(3),
     tab: signal<Tab>("request"),
     dialog: signal<Dialog | null>(null),
-    roving: signal<string | null>(null),
+    roving,
+    is_stop: keyed(roving),
     picked,
     revealed: signal<ReadonlySet<string>>(new Set()),
-    editing: signal<string | null>(null),
+    editing,
+    is_edited: keyed(editing),
     replay,
     coding,
     said: signal(""),
     toast: signal(""),
     thread,
     transcript,
+    shown,
     attempt,
   };
 }
@@ -115,12 +129,18 @@ export function use_bench(): Bench {
 // ---------------------------------------------------------------------------------------------------- what is masked
 
 /** The key under which all payloads of the shown session are revealed at once. */
-export const all_of = (bench: Bench): string => `all:${bench.transcript.value?.thread.value.id ?? ""}`;
+export const all_of = (bench: Bench): string => `all:${bench.shown.value}`;
 
 /** Whether a payload may be painted and copied as it is. */
 export function is_revealed(bench: Bench, id: string): boolean {
   const { revealed, engine } = bench;
   return !engine.settings.value.value.redaction || revealed.value.has(id) || revealed.value.has(all_of(bench));
+}
+
+/** The same for a component, which is painted anew when the answer changes and not with every other payload's. */
+export function use_revealed(id: string): boolean {
+  const bench = use_bench();
+  return useMemo(() => computed(() => is_revealed(bench, id)), [bench, id]).value;
 }
 
 export function set_revealed(bench: Bench, id: string, shown: boolean): void {

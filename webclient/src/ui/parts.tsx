@@ -9,6 +9,9 @@ import { t } from "./strings";
 /** -1 inside an item of the transcript that has not the roving focus: its controls are no tab stops then. */
 export const TabStop = createContext<0 | -1>(0);
 
+/** Whether the stretch of turns around is near the view; what is within one that is not is told of no coming and going. */
+export const StretchInView = createContext(true);
+
 /** Whether the turn around is, or has been, near the view: what only decorates it can wait until then. */
 export const Near = createContext(true);
 

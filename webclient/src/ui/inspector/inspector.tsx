@@ -1,7 +1,7 @@
 // The right pane: one exchange as it went over the wire.
 
 import { useEffect, useRef } from "preact/hooks";
-import { type Bench, inspect, is_revealed, set_revealed, tabs, use_bench, type Tab } from "../bench";
+import { type Bench, inspect, set_revealed, tabs, use_bench, use_revealed, type Tab } from "../bench";
 import { Icon } from "../icon";
 import { QuietButton } from "../parts";
 import { t } from "../strings";
@@ -138,7 +138,7 @@ function AttemptPicker({ shown }: { shown: Shown }) {
 export function BodiesSwitch({ id }: { id: string }) {
   const bench = use_bench();
   if (!bench.engine.settings.value.value.redaction) return null;
-  const revealed = is_revealed(bench, id);
+  const revealed = use_revealed(id);
   return (
     <QuietButton
       data-act="reveal-bodies"

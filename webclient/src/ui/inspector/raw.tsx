@@ -1,6 +1,6 @@
 // The answer's body as it was received, in one piece.
 
-import { is_revealed, save_file, use_bench } from "../bench";
+import { save_file, use_revealed } from "../bench";
 import { bytes } from "../format";
 import { CopyButton, QuietButton } from "../parts";
 import { t } from "../strings";
@@ -10,12 +10,11 @@ import { BodiesSwitch, type Shown } from "./inspector";
 const MOST_SHOWN = 64 * 1024;
 
 export function RawPanel({ shown }: { shown: Shown }) {
-  const bench = use_bench();
   const { view } = shown;
   const attempt = view.attempt.value;
   const frames = view.frames.value;
   if (frames === null || attempt.bytes === 0) return <p class="hollow">{t.inspector.raw_none}</p>;
-  const revealed = is_revealed(bench, attempt.id);
+  const revealed = use_revealed(attempt.id);
   const body = () => new TextDecoder().decode(view.body());
   return (
     <section class="panel-part">

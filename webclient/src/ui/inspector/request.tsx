@@ -1,7 +1,7 @@
 // What was sent and what came back: ids side by side, headers, body.
 
 import type { Attempt, Echo, Header } from "../../model";
-import { is_revealed, use_bench } from "../bench";
+import { use_bench, use_revealed } from "../bench";
 import { time_seconds } from "../format";
 import { Icon } from "../icon";
 import { Chip, CopyButton, QuietButton } from "../parts";
@@ -21,7 +21,7 @@ export function RequestPanel({ shown }: { shown: Shown }) {
   const bench = use_bench();
   const attempt = shown.view.attempt.value;
   const { request, response } = attempt;
-  const revealed = is_revealed(bench, attempt.id);
+  const revealed = use_revealed(attempt.id);
   return (
     <>
       <section class="panel-part">

@@ -4,7 +4,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { AttemptView } from "../../engine";
 import type { Frame } from "../../model";
-import { is_revealed, save_file, use_bench } from "../bench";
+import { save_file, use_revealed } from "../bench";
 import { bytes, count, exact_ms } from "../format";
 import { CopyButton, QuietButton } from "../parts";
 import { t } from "../strings";
@@ -16,12 +16,11 @@ const ROW_REM = 1.5;
 const AROUND = 10;
 
 export function StreamPanel({ shown }: { shown: Shown }) {
-  const bench = use_bench();
   const { view } = shown;
   const total = view.frames.value;
   const attempt = view.attempt.value;
   const [chosen, set_chosen] = useState<number | null>(null);
-  const revealed = is_revealed(bench, attempt.id);
+  const revealed = use_revealed(attempt.id);
   useEffect(() => set_chosen(null), [view]);
   if (attempt.framing === "plain") return <p class="hollow">{t.inspector.frames_plain}</p>;
   if (!total) return <p class="hollow">{t.inspector.frames_none}</p>;

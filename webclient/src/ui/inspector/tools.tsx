@@ -1,7 +1,7 @@
 // All tool calls of the session, in order, with the state of their arguments and what is odd about them.
 
 import type { ToolCall } from "../../model";
-import { all_of, is_revealed, set_revealed, use_bench } from "../bench";
+import { all_of, is_revealed, set_revealed, use_bench, use_revealed } from "../bench";
 import { span } from "../format";
 import { Icon } from "../icon";
 import { Chip, QuietButton } from "../parts";
@@ -46,7 +46,7 @@ export function ToolsPanel() {
 
 function Call({ item, number }: Placed<ToolCall>) {
   const bench = use_bench();
-  const revealed = is_revealed(bench, item.id);
+  const revealed = use_revealed(item.id);
   return (
     <li class="lane-row">
       <button type="button" class="lane-jump" title={t.inspector.jump} onClick={() => go_to(bench, item.id)}>

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import type { CommandExecution } from "../../model";
-import { is_revealed, set_revealed, use_bench } from "../bench";
+import { set_revealed, use_bench, use_revealed } from "../bench";
 import { span } from "../format";
 import { Icon } from "../icon";
 import { Chip, CopyButton, QuietButton } from "../parts";
@@ -23,7 +23,7 @@ const Output = ({ text }: { text: string }) => (
 export function CommandCard({ item }: { item: CommandExecution }) {
   const bench = use_bench();
   const [open, set_open] = useState(true);
-  const revealed = is_revealed(bench, item.id);
+  const revealed = use_revealed(item.id);
   const bad = item.exitCode !== null && item.exitCode !== 0;
   return (
     <section class="card command">

@@ -1,8 +1,7 @@
 // The frame of one item: a stop of the roving focus, with a name; inside it the part that its kind has.
 
 import type { ComponentChildren } from "preact";
-import { useComputed } from "@preact/signals";
-import type { ItemView } from "../../engine";
+import type { ItemView, TurnView } from "../../engine";
 import type { Item } from "../../model";
 import { use_bench } from "../bench";
 import { once } from "../idle";
@@ -42,10 +41,10 @@ function name_of(item: Item): string {
   }
 }
 
-function Body({ item, turn }: { item: Item; turn: string }) {
+function Body({ item, turn }: { item: Item; turn: TurnView }) {
   switch (item.kind) {
     case "userMessage":
-      return <UserText item={item} turn={turn} />;
+      return <UserText item={item} turn={turn.id} />;
     case "agentMessage":
       return <AgentText item={item} />;
     case "reasoning":
@@ -71,10 +70,10 @@ function Coding({ item }: { item: CodingItem }) {
   return Card ? <Card item={item} /> : <p class="muted">{name_of(item)}</p>;
 }
 
-export function ItemFrame({ view, turn }: { view: ItemView; turn: string }) {
+export function ItemFrame({ view, turn }: { view: ItemView; turn: TurnView }) {
   const item = view.item.value;
   return (
-    <Stop id={view.id} name={name_of(item)} look={`item ${view.kind}`} attempt={item.attempt} turn={turn}>
+    <Stop id={view.id} name={name_of(item)} look={`item ${view.kind}`} attempt={item.attempt} turn={turn.id}>
       <Body item={item} turn={turn} />
     </Stop>
   );
@@ -97,7 +96,7 @@ export function Stop({
   children: ComponentChildren;
 }) {
   const bench = use_bench();
-  const here = useComputed(() => bench.roving.value === id).value;
+  const here = bench.is_stop(id).value;
   return (
     <div
       class={look}

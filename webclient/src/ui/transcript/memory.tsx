@@ -1,7 +1,7 @@
 // A sign in the transcript that the memory's manager spoke: pressure, a flush, a heartbeat.
 
 import type { MemoryEvent } from "../../model";
-import { is_revealed, set_revealed, use_bench } from "../bench";
+import { set_revealed, use_bench, use_revealed } from "../bench";
 import { Icon } from "../icon";
 import { QuietButton } from "../parts";
 import { Bar } from "../bar";
@@ -10,7 +10,7 @@ import { Payload } from "./payload";
 
 export function MemoryMarker({ item }: { item: MemoryEvent }) {
   const bench = use_bench();
-  const revealed = is_revealed(bench, item.id);
+  const revealed = use_revealed(item.id);
   const masked = !revealed;
   return (
     <section class={`marker ${item.event}`}>

@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { AgentMessage, RawItem, Reasoning, UserMessage } from "../../model";
-import { is_revealed, set_revealed, use_bench } from "../bench";
+import { set_revealed, use_bench, use_revealed } from "../bench";
 import { span } from "../format";
 import { Icon } from "../icon";
 import { Button, Chip, QuietButton } from "../parts";
@@ -12,7 +12,7 @@ import { Payload } from "./payload";
 
 export function UserText({ item, turn }: { item: UserMessage; turn: string }) {
   const bench = use_bench();
-  if (bench.editing.value === turn) return <EditPrompt text={item.text} turn={turn} />;
+  if (bench.is_edited(turn).value) return <EditPrompt text={item.text} turn={turn} />;
   return (
     <div class="prompt-text" dir="auto">
       {item.text}
@@ -116,7 +116,7 @@ export function ReasoningBlock({ item }: { item: Reasoning }) {
 
 export function RawCard({ item }: { item: RawItem }) {
   const bench = use_bench();
-  const revealed = is_revealed(bench, item.id);
+  const revealed = use_revealed(item.id);
   return (
     <section class="card">
       <header class="card-head">

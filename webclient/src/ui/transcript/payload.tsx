@@ -2,12 +2,19 @@
 // text is not in the page at all.
 
 import type { ComponentChildren } from "preact";
-import { useMemo } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { shapeOf, shapeOfValue } from "../../engine";
 import type { Json, Shape } from "../../model";
 import { count } from "../format";
+import { QuietButton } from "../parts";
 
-const MOST_ENTRIES = 200;
+/** Of more entries than these the middle is left out until it is asked for: what was said last is looked for first. */
+const FIRST_ENTRIES = 10;
+const LAST_ENTRIES = 20;
+const MOST_ENTRIES = 40;
+const STEP_ENTRIES = 200;
+/** Deeper values are not looked into while they are masked. */
+const DEEPEST = 64;
 /** Beyond this a tree of elements costs more than it shows. */
 const MOST_TREE = 40_000;
 
@@ -34,30 +41,34 @@ const Line = ({ name, comma, children }: { name?: string; comma: boolean; childr
 
 /** So few leaves stand in one line. */
 const FLAT = 4;
-const is_shape_leaf = (shape: Shape): boolean =>
-  shape.kind !== "object" && !(shape.kind === "list" && shape.entries.length > 0);
+const is_leaf = (value: Json): boolean =>
+  value === null || typeof value !== "object" || (Array.isArray(value) && value.length === 0);
 const is_short_leaf = (value: Json): boolean =>
   (value === null || typeof value !== "object") && (typeof value !== "string" || value.length <= 40);
 
-interface Branch<T> {
+interface Branch {
   readonly name?: string;
   readonly comma: boolean;
-  readonly value: T;
+  readonly value: Json;
 }
 
-interface ManyProps<T> {
+interface ManyProps {
   name?: string;
   comma: boolean;
-  open: string;
-  close: string;
-  entries: readonly (readonly [name: string | undefined, value: T])[];
-  is_leaf: (value: T) => boolean;
-  of: (branch: Branch<T>) => ComponentChildren;
+  value: readonly Json[] | { readonly [key: string]: Json };
+  is_small: (value: Json) => boolean;
+  /** What paints an entry; the price of a long list is that of the entries that are shown. */
+  of: (branch: Branch) => ComponentChildren;
 }
 
 /** An object or a list: in one line if it is small, else a line for each entry. */
-function Many<T>({ name, comma, open, close, entries, is_leaf, of }: ManyProps<T>) {
-  if (entries.length === 0)
+function Many({ name, comma, value, is_small, of }: ManyProps) {
+  const [asked, set_asked] = useState(0);
+  const [open, close] = Array.isArray(value) ? "[]" : "{}";
+  const names = Array.isArray(value) ? null : Object.keys(value);
+  const values: readonly Json[] = names ? Object.values(value) : (value as readonly Json[]);
+  const total = values.length;
+  if (total === 0)
     return (
       <Line name={name} comma={comma}>
         <span class="tree-mark">
@@ -66,20 +77,26 @@ function Many<T>({ name, comma, open, close, entries, is_leaf, of }: ManyProps<T
         </span>
       </Line>
     );
-  const shown = entries.slice(0, MOST_ENTRIES);
-  const flat = entries.length <= FLAT && entries.every(([, value]) => is_leaf(value));
+  const flat = total <= FLAT && values.every(is_small);
+  const left_out = total > MOST_ENTRIES ? Math.max(0, total - FIRST_ENTRIES - LAST_ENTRIES - asked) : 0;
+  const after = total - LAST_ENTRIES;
+  const before = left_out > 0 ? after - left_out : total;
+  const entry = (at: number) => (
+    <Entry key={at} of={of} name={names?.[at]} comma={at < total - 1} value={values[at]!} />
+  );
   return (
     <div class={flat ? "tree-flat" : undefined}>
       <Line name={name} comma={false}>
         <span class="tree-mark">{open}</span>
       </Line>
       <div class="tree-inner">
-        {shown.map(([key, value], at) => of({ name: key, comma: at < entries.length - 1, value }))}
-        {entries.length > shown.length && (
-          <Line comma={false}>
-            <span class="muted">… {count(entries.length - shown.length)} more</span>
+        {range(0, before).map(entry)}
+        {left_out > 0 && (
+          <Line key="rest" comma={false}>
+            <QuietButton onClick={() => set_asked(asked + STEP_ENTRIES)}>… {count(left_out)} more</QuietButton>
           </Line>
         )}
+        {left_out > 0 && range(after, total).map(entry)}
       </div>
       <Line comma={comma}>
         <span class="tree-mark">{close}</span>
@@ -88,33 +105,12 @@ function Many<T>({ name, comma, open, close, entries, is_leaf, of }: ManyProps<T
   );
 }
 
-function Value({ name, comma, value }: Branch<Json>) {
-  if (Array.isArray(value)) {
-    return (
-      <Many
-        name={name}
-        comma={comma}
-        open="["
-        close="]"
-        entries={value.map((entry) => [undefined, entry] as const)}
-        is_leaf={is_short_leaf}
-        of={(branch) => <Value {...branch} />}
-      />
-    );
-  }
-  if (value !== null && typeof value === "object") {
-    return (
-      <Many
-        name={name}
-        comma={comma}
-        open="{"
-        close="}"
-        entries={Object.entries(value)}
-        is_leaf={is_short_leaf}
-        of={(branch) => <Value {...branch} />}
-      />
-    );
-  }
+const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, at) => from + at);
+const Entry = ({ of, ...branch }: Branch & Pick<ManyProps, "of">) => <>{of(branch)}</>;
+
+function Value({ name, comma, value }: Branch) {
+  if (value !== null && typeof value === "object")
+    return <Many name={name} comma={comma} value={value} is_small={is_short_leaf} of={(branch) => <Value {...branch} />} />;
   const look = value === null ? "null" : typeof value;
   return (
     <Line name={name} comma={comma}>
@@ -136,43 +132,32 @@ function shape_word(shape: Shape): string {
   }
 }
 
-function ShapeTree({ name, comma, value }: Branch<Shape>) {
-  if (value.kind === "object") {
-    return (
-      <Many
-        name={name}
-        comma={comma}
-        open="{"
-        close="}"
-        entries={value.fields}
-        is_leaf={is_shape_leaf}
-        of={(branch) => <ShapeTree {...branch} />}
-      />
-    );
-  }
-  if (value.kind === "list" && value.entries.length > 0) {
-    return (
-      <Many
-        name={name}
-        comma={comma}
-        open="["
-        close="]"
-        entries={value.entries.map((entry) => [undefined, entry] as const)}
-        is_leaf={is_shape_leaf}
-        of={(branch) => <ShapeTree {...branch} />}
-      />
-    );
-  }
+function ShapeLine({ name, comma, shape }: { name?: string; comma: boolean; shape: Shape }) {
   return (
     <Line name={name} comma={comma}>
-      <span class="tree-shape">{shape_word(value)}</span>
-      {"hash" in value && (
+      <span class="tree-shape">{shape_word(shape)}</span>
+      {"hash" in shape && (
         <span class="tree-hash" title="Equal values have equal hashes, within this page">
           {" "}
-          #{value.hash}
+          #{shape.hash}
         </span>
       )}
     </Line>
+  );
+}
+
+/** A value without what is in it. */
+function Masked({ name, comma, value, depth = 0 }: Branch & { depth?: number }) {
+  if (is_leaf(value)) return <ShapeLine name={name} comma={comma} shape={shapeOfValue(value)} />;
+  if (depth === DEEPEST) return <ShapeLine name={name} comma={comma} shape={{ kind: "deep" }} />;
+  return (
+    <Many
+      name={name}
+      comma={comma}
+      value={value as Json[]}
+      is_small={is_leaf}
+      of={(branch) => <Masked {...branch} depth={depth + 1} />}
+    />
   );
 }
 
@@ -181,16 +166,10 @@ function Mixed({ value, open }: { value: { [key: string]: Json }; open: Readonly
   return (
     <Many
       comma={false}
-      open="{"
-      close="}"
-      entries={Object.entries(value)}
-      is_leaf={() => false}
+      value={value}
+      is_small={() => false}
       of={(branch) =>
-        branch.name !== undefined && open.has(branch.name) ? (
-          <Value {...branch} />
-        ) : (
-          <ShapeTree {...branch} value={shapeOfValue(branch.value)} />
-        )
+        branch.name !== undefined && open.has(branch.name) ? <Value {...branch} /> : <Masked {...branch} depth={1} />
       }
     />
   );
@@ -213,7 +192,8 @@ export function Payload({
     if (!revealed) {
       const whole = open ? value?.json : null;
       const is_object = whole !== null && typeof whole === "object" && !Array.isArray(whole);
-      return is_object ? <Mixed value={whole} open={open!} /> : <ShapeTree comma={false} value={shapeOf(text)} />;
+      if (is_object) return <Mixed value={whole} open={open!} />;
+      return value ? <Masked comma={false} value={value.json} /> : <ShapeLine comma={false} shape={shapeOf(text)} />;
     }
     if (!value) return <div class="tree-text">{text}</div>;
     if (text.length > MOST_TREE) return <div class="tree-text">{JSON.stringify(value.json, null, 2)}</div>;

@@ -21,7 +21,7 @@ function show(value: ReturnType<typeof call>, scene: Scene = {}, acts: Acts = []
   const bench = new_bench(fixture_engine({ ...scene, turns: [turn] }, acts));
   const page = render(
     <BenchProvider value={bench}>
-      <ItemFrame view={item_view(value)} turn="turn" />
+      <ItemFrame view={item_view(value)} turn={turn} />
     </BenchProvider>,
   );
   return { bench, ...page };

@@ -2,8 +2,9 @@
 // user may give by hand.
 
 import { useState } from "preact/hooks";
+import type { TurnView } from "../../engine";
 import type { ArgumentsVerdict, ToolCall } from "../../model";
-import { inspect, is_revealed, set_revealed, use_bench } from "../bench";
+import { inspect, set_revealed, use_bench, use_revealed } from "../bench";
 import { count, span } from "../format";
 import { Icon } from "../icon";
 import { Button, Chip, CopyButton, QuietButton } from "../parts";
@@ -25,11 +26,11 @@ function verdict_chip(verdict: ArgumentsVerdict, ended: boolean): { look: string
   }
 }
 
-export function ToolCard({ item, turn }: { item: ToolCall; turn: string }) {
+export function ToolCard({ item, turn }: { item: ToolCall; turn: TurnView }) {
   const bench = use_bench();
-  const revealed = is_revealed(bench, item.id);
+  const revealed = use_revealed(item.id);
   const verdict = verdict_chip(item.verdict, item.state !== "open");
-  const waiting = waits_for(bench.thread.value, turn, item.id);
+  const waiting = bench.thread.value ? waits_for(turn, item.id) : 0;
   return (
     <section class={`card tool ${item.memory ? "of-memory" : ""}`}>
       <header class="card-head">
@@ -91,12 +92,10 @@ function Result({ item, revealed }: { item: ToolCall; revealed: boolean }) {
   );
 }
 
-type Thread = ReturnType<typeof use_bench>["thread"]["value"];
-
 /** How many results the turn still waits for, if this item's is one of them; else 0. */
-function waits_for(thread: Thread, turn: string, item: string): number {
-  const state = thread?.turns.value.find((view) => view.id === turn)?.state.value;
-  return state?.kind === "tools" && state.waiting.includes(item) ? state.waiting.length : 0;
+function waits_for(turn: TurnView, item: string): number {
+  const state = turn.state.value;
+  return state.kind === "tools" && state.waiting.includes(item) ? state.waiting.length : 0;
 }
 
 function AnswerForm({ item, last }: { item: ToolCall; last: boolean }) {

@@ -11,13 +11,12 @@ import { t } from "../strings";
 import { Empty } from "./empty";
 import { follow, type Follow } from "./follow";
 import { log_keys } from "./keys";
-import { Turn } from "./turn";
+import { STRETCH, Stretch } from "./stretch";
 
 export function TranscriptLog() {
   const bench = use_bench();
   const shown = bench.transcript.value;
-  const id = shown?.thread.value.id;
-  return shown ? <Log key={id} shown={shown} /> : <div class="log" />;
+  return shown ? <Log key={bench.shown.value} shown={shown} /> : <div class="log" />;
 }
 
 function Log({ shown }: { shown: Shown }) {
@@ -37,7 +36,7 @@ function Log({ shown }: { shown: Shown }) {
   // Whoever sends something wants to see what comes of it.
   useEffect(() => end?.start(), [tip, end]);
   useEffect(() => keep_a_stop(scroller.current!, bench.roving), [count, tip]);
-  const painted = use_turns(turns);
+  const painted = use_stretches(turns);
 
   return (
     <div class="log-frame">
@@ -70,41 +69,43 @@ function Log({ shown }: { shown: Shown }) {
   );
 }
 
-const FIRST = 24;
-const STEP = 16;
+/** Stretches that are there at once, and how long the page may be busy before it makes one more. */
+const FIRST = 2;
 const STEP_MS = 150;
 
-/** The last turns, and from one idle moment to the next some more before them. A turn that is as it was is the same vnode. */
-function use_turns(turns: readonly TurnView[]): readonly VNode[] {
+interface Made {
+  readonly turns: readonly TurnView[];
+  readonly last: boolean;
+  readonly vnode: VNode;
+}
+
+/** The last stretches, and from one idle moment to the next one more before them. One that is as it was is the same vnode. */
+function use_stretches(turns: readonly TurnView[]): readonly VNode[] {
+  const total = Math.ceil(turns.length / STRETCH);
   const [left_out, set_left_out] = useState<number | null>(null);
   // A session may come to be read only after it is shown: it is the first time there are turns that counts.
-  const missing = left_out ?? Math.max(0, turns.length - FIRST);
-  const made = useRef(new Map<TurnView, { readonly number: number; readonly last: boolean; readonly vnode: VNode }>());
+  const missing = Math.min(left_out ?? total, Math.max(0, total - FIRST));
+  const made = useRef(new Map<number, Made>());
   useEffect(() => {
-    if (turns.length === 0) return;
+    if (total === 0) return;
     if (left_out === null) set_left_out(missing);
-    return missing > 0 ? in_idle_time(() => set_left_out(Math.max(0, missing - STEP)), STEP_MS) : undefined;
-  }, [missing, turns.length === 0]);
+    return missing > 0 ? in_idle_time(() => set_left_out(missing - 1), STEP_MS) : undefined;
+  }, [missing, total === 0]);
   const before = made.current;
   made.current = new Map();
-  const from = Math.min(missing, Math.max(0, turns.length - FIRST));
-  return turns.slice(from).map((view, at) => {
-    const number = from + at + 1;
-    const last = number === turns.length;
-    const old = before.get(view);
-    const vnode =
-      old?.number === number && old.last === last ? (
-        old.vnode
-      ) : (
-        <Turn key={view.id} view={view} number={number} last={last} />
-      );
-    made.current.set(view, { number, last, vnode });
-    return vnode;
-  });
+  for (let place = missing; place < total; place += 1) {
+    const part = turns.slice(place * STRETCH, (place + 1) * STRETCH);
+    const last = place === total - 1;
+    const old = before.get(place);
+    const same = old?.last === last && old.turns.length === part.length && part.every((turn, at) => turn === old.turns[at]);
+    const vnode = <Stretch key={place} turns={part} before={place * STRETCH} last={last} />;
+    made.current.set(place, same ? old : { turns: part, last, vnode });
+  }
+  return [...made.current.values()].map(({ vnode }) => vnode);
 }
 
 /** There is always one item that Tab goes to: the one that had the focus last, else the last one. */
 function keep_a_stop(scroller: HTMLElement, roving: { value: string | null }): void {
-  const stops = [...scroller.querySelectorAll<HTMLElement>("[data-stop]")];
-  if (!stops.some((stop) => stop.dataset.stop === roving.value)) roving.value = stops.at(-1)?.dataset.stop ?? null;
+  if (roving.value && scroller.querySelector(`[data-stop="${CSS.escape(roving.value)}"]`)) return;
+  roving.value = [...scroller.querySelectorAll<HTMLElement>("[data-stop]")].at(-1)?.dataset.stop ?? null;
 }

@@ -2,13 +2,13 @@
 // styles leaves it out of layout.
 
 import { useComputed } from "@preact/signals";
-import { useState } from "preact/hooks";
+import { useContext, useState } from "preact/hooks";
 import type { TurnView } from "../../engine";
 import type { Received, TurnState } from "../../model";
 import { inspect, use_bench } from "../bench";
 import { moment, span, time } from "../format";
 import { Icon } from "../icon";
-import { Button, CopyButton, Near, QuietButton, TabStop, use_now } from "../parts";
+import { Button, CopyButton, Near, QuietButton, StretchInView, TabStop, use_now } from "../parts";
 import { t } from "../strings";
 import { FailureCard } from "./failure";
 import { ItemFrame, Stop } from "./item";
@@ -18,10 +18,14 @@ const amount = ({ deltas, characters, tokens }: Received): string => t.turn.rece
 export function Turn({ view, number, last }: { view: TurnView; number: number; last: boolean }) {
   const items = view.items.value;
   const [prompt, ...answer] = items;
-  // The buttons of a turn are made when it first comes near the view: a long session would be a third buttons.
+  // Only turns near the view have buttons: a long session would be a third buttons, each of which is told of every
+  // answer that begins or ends. What decorates a turn is made when it first comes near, and stays.
+  const [in_view, set_in_view] = useState(false);
   const [seen, set_seen] = useState(false);
-  const near = seen || last;
-  const came_near = (event: { readonly skipped: boolean }) => {
+  const around = useContext(StretchInView);
+  const near = (in_view && around) || last;
+  const came_or_went = (event: { readonly skipped: boolean }) => {
+    set_in_view(!event.skipped);
     if (!event.skipped) set_seen(true);
   };
   return (
@@ -29,17 +33,17 @@ export function Turn({ view, number, last }: { view: TurnView; number: number; l
       class="turn"
       data-turn={view.id}
       aria-label={t.turn.prompt_of(number)}
-      {...{ onContentVisibilityAutoStateChange: came_near }}
+      {...{ onContentVisibilityAutoStateChange: came_or_went }}
     >
       <div class="turn-prompt">
         <TurnHead view={view} who={t.turn.you} near={near} at={view.created} prompt />
-        {prompt && <ItemFrame view={prompt} turn={view.id} />}
+        {prompt && <ItemFrame view={prompt} turn={view} />}
       </div>
-      <Near.Provider value={near}>
+      <Near.Provider value={seen || last}>
         <div class="turn-answer">
           <TurnHead view={view} who={t.turn.model} near={near} />
           {answer.map((item) => (
-            <ItemFrame key={item.id} view={item} turn={view.id} />
+            <ItemFrame key={item.id} view={item} turn={view} />
           ))}
           <Ending view={view} last={last} />
         </div>
@@ -56,66 +60,67 @@ function text_of(view: TurnView, kind: "userMessage" | "agentMessage"): string {
     .join("\n\n");
 }
 
-function TurnHead({
-  view,
-  who,
-  near,
-  at,
-  prompt = false,
-}: {
+interface HeadProps {
   view: TurnView;
   who: string;
   near: boolean;
   at?: number;
   prompt?: boolean;
-}) {
+}
+
+function TurnHead({ view, who, near, at, prompt = false }: HeadProps) {
+  return (
+    <header class="turn-head">
+      <h2>{who}</h2>
+      {at !== undefined && (
+        <time class="muted number" dateTime={new Date(at).toISOString()} title={moment(at)}>
+          {time(at)}
+        </time>
+      )}
+      {!prompt && view.model !== "" && <span class="muted clip model-name">{view.model}</span>}
+      <span class="grow" />
+      {near && <Acts view={view} prompt={prompt} />}
+    </header>
+  );
+}
+
+/** What can be done with a prompt, or with an answer. */
+function Acts({ view, prompt }: { view: TurnView; prompt: boolean }) {
   const bench = use_bench();
   const thread = bench.thread.value;
   const here = useComputed(
-    () => view.items.value.some((item) => item.id === bench.roving.value) || bench.roving.value === `end-${view.id}`,
+    () => view.items.value.some((item) => bench.is_stop(item.id).value) || bench.is_stop(`end-${view.id}`).value,
   ).value;
   const busy = thread?.busy.value ?? true;
   return (
     <TabStop.Provider value={here ? 0 : -1}>
-      <header class="turn-head">
-        <h2>{who}</h2>
-        {at !== undefined && (
-          <time class="muted number" dateTime={new Date(at).toISOString()} title={moment(at)}>
-            {time(at)}
-          </time>
+      {prompt && <Siblings view={view} />}
+      <span class="turn-acts">
+        {prompt && thread && (
+          <QuietButton
+            icon="edit"
+            label={t.turn.edit}
+            data-act="edit"
+            disabled={busy}
+            onClick={() => {
+              bench.editing.value = view.id;
+            }}
+          />
         )}
-        {!prompt && view.model !== "" && <span class="muted clip model-name">{view.model}</span>}
-        <span class="grow" />
-        {prompt && <Siblings view={view} />}
-        {near && (
-          <span class="turn-acts">
-            {prompt && thread && (
-              <QuietButton
-                icon="edit"
-                label={t.turn.edit}
-                data-act="edit"
-                disabled={busy}
-                onClick={() => {
-                  bench.editing.value = view.id;
-                }}
-              />
-            )}
-            {prompt && <CopyButton label={t.turn.copy_prompt} text={() => text_of(view, "userMessage")} />}
-            {!prompt && <CopyButton label={t.turn.copy_answer} text={() => text_of(view, "agentMessage")} />}
-            {!prompt && thread && (
-              <QuietButton icon="retry" label={t.turn.retry} disabled={busy} onClick={() => thread.retry(view.id)} />
-            )}
-            {!prompt && !bench.coding.value && (
-              <QuietButton
-                icon="panel_right"
-                label={t.turn.inspect}
-                data-act="inspect"
-                onClick={() => inspect(bench, view.attempts.peek().at(-1)?.id ?? null)}
-              />
-            )}
-          </span>
+        {prompt && <CopyButton label={t.turn.copy_prompt} text={() => text_of(view, "userMessage")} />}
+        {!prompt && <CopyButton label={t.turn.copy_answer} text={() => text_of(view, "agentMessage")} />}
+        {!prompt && thread && (
+          <QuietButton icon="retry" label={t.turn.retry} disabled={busy} onClick={() => thread.retry(view.id)} />
         )}
-      </header>
+        {!prompt && !bench.coding.value && (
+          <QuietButton
+            icon="panel_right"
+            label={t.turn.inspect}
+            data-act="inspect"
+            onClick={() => inspect(bench, view.attempts.peek().at(-1)?.id ?? null)}
+          />
+        )}
+      </span>
     </TabStop.Provider>
   );
 }
