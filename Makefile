@@ -17,7 +17,9 @@ BIN := .venv/bin
 INSTALL := python -m pip install --quiet --disable-pip-version-check --no-input
 PIP := $(BIN)/$(INSTALL)
 TRIAL := $(BIN)/python -m twisted.trial --reporter=text
-SLOW := $(patsubst %/__init__.py,%,$(wildcard tests/real/*/__init__.py))
+# The longest first, for two of them run at a time.
+SLOW := $(patsubst %,tests/real/%,vllm codex clients)
+SLOW += $(filter-out $(SLOW),$(patsubst %/__init__.py,%,$(wildcard tests/real/*/__init__.py)))
 MINUTES ?= 30
 UV_VERSION := 0.13.9
 
@@ -63,7 +65,7 @@ count: .venv/test.stamp | build  ## meters and log against 10,000 requests count
 
 .PHONY: test-real
 test-real: .venv/test.stamp debian | build  ## the slow real programs, each in a folder of tests/real; installs them
-	HADESGW_REAL=1 $(TRIAL) --temp-directory=build/trial-real $(SLOW)
+	@tools/suites.sh $(SLOW)
 
 .PHONY: session-cycles
 session-cycles: .venv/test.stamp debian | build  ## 200 coding sessions that go wrong, of the real Codex too; installs it

@@ -1,0 +1,30 @@
+#!/bin/bash
+# Run suites of tests, each by a trial of its own with HADESGW_REAL=1, $AT_ONCE of them at a time, in the order they are
+# named in. What a suite says is kept in build/real/<suite>.log and shown when it has ended; at the end there is a line
+# for each. Exits non-zero if one of them fails, or has not ended after $SUITE_MINUTES.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export AT_ONCE=${AT_ONCE:-2} SUITE_MINUTES=${SUITE_MINUTES:-40} HADESGW_REAL=1
+made=build/real
+rm -rf "$made"
+mkdir -p "$made"
+
+run() { # made, suite
+    local name=${2##*/} begun=$SECONDS verdict=passed
+    timeout --kill-after=60 "${SUITE_MINUTES}m" .venv/bin/python -m twisted.trial --reporter=text \
+        --temp-directory="$1/$name.trial" "$2" >"$1/$name.log" 2>&1 || verdict=FAILED
+    {
+        flock 9
+        printf '\n---- %s\n' "$2"
+        cat "$1/$name.log"
+        printf '%-24s %s in %d s: %s\n' "$2" "$verdict" $((SECONDS - begun)) "$(tail -n 1 "$1/$name.log")" >>"$1/verdicts"
+    } 9>"$1/lock"
+    [[ $verdict == passed ]]
+}
+export -f run
+
+status=0
+printf '%s\n' "$@" | xargs -P "$AT_ONCE" -I '{}' bash -c 'run "$@"' run "$made" '{}' || status=1
+printf '\n---- all of them\n'
+cat "$made/verdicts"
+exit $status
