@@ -42,8 +42,12 @@ class Process:
         return now is not None and now.started == self.started
 
     def title(self) -> str:
-        """Its command line as it shows it now; programs may rewrite theirs."""
-        return (PROC / str(self.pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        """Its command line as it shows it now; programs may rewrite theirs. One that has ended shows none."""
+        try:
+            words = (PROC / str(self.pid) / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+        return words.replace(b"\0", b" ").decode(errors="replace").strip()
 
     def rss(self) -> int:
         """Resident memory in bytes."""
