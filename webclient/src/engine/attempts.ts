@@ -67,7 +67,7 @@ export class AttemptStore implements AttemptView {
   now: Attempt;
   readonly #attempt: Signal<Attempt>;
   readonly #frames: Signal<number | null>;
-  readonly #past: Past | null;
+  #past: Past | null;
   #reader: FrameReader | null = null;
   #loading: Promise<void> | null = null;
 
@@ -101,6 +101,16 @@ export class AttemptStore implements AttemptView {
   receive(onEvent: (event: ServerEvent, frame: Frame) => void): FrameReader {
     this.#reader = new FrameReader(onEvent);
     return this.#reader;
+  }
+
+  /** What is on the shelf takes no room here: frames and bodies come back when somebody looks. */
+  forget(past: Past): void {
+    this.#past = past;
+    this.#reader = null;
+    this.#loading = null;
+    this.change({ request: { ...this.now.request, body: "" } });
+    this.#attempt.value = this.now;
+    this.#frames.value = null;
   }
 
   load(): Promise<void> {

@@ -1,5 +1,6 @@
 // @vitest-environment node
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { IDBObjectStore } from "fake-indexeddb";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Item, ToolCall } from "../model";
 import type { Engine, ThreadView, TurnView } from "./api";
 import { startEngine } from "./engine";
@@ -42,6 +43,62 @@ async function ask(prompt: string): Promise<typeof page.gateway.last> {
   await settle();
   return page.gateway.last;
 }
+
+describe("a long session", () => {
+  const answered = async (prompt: string): Promise<string> => {
+    const request = await ask(prompt);
+    request.head().delta({ content: `Yes, ${prompt}.` }, "stop").done();
+    await settle();
+    page.frame();
+    return request.body;
+  };
+
+  it("writes as many records for a late turn as for an early one, and not more of them", async () => {
+    const put = vi.spyOn(IDBObjectStore.prototype, "put");
+    const written = async (prompt: string): Promise<number[]> => {
+      put.mockClear();
+      await answered(prompt);
+      return [put.mock.calls.length, JSON.stringify(put.mock.calls).length];
+    };
+    const [records, size] = await written("first");
+    for (let at = 0; at < 30; at += 1) await answered(`${at} ${"words ".repeat(100)}`);
+    const [later, larger] = await written("later");
+    expect(later).toBe(records);
+    expect(larger).toBeLessThan(size! + 1500);
+  });
+
+  it("reads what is old of it from the shelf when it is looked at", async () => {
+    const sent = await answered("first");
+    const old = turn().attempts.value[0]!;
+    const received = old.body();
+    for (let at = 0; at < 8; at += 1) await answered(`next ${at}`);
+    expect([old.frames.value, old.attempt.value.request.body]).toEqual([null, ""]);
+    await old.load();
+    expect(old.attempt.value.request.body).toBe(sent);
+    expect(old.body()).toEqual(received);
+    expect(old.frames.value).toBeGreaterThan(0);
+  });
+
+  it("forgets nothing that could not be kept", async () => {
+    const sent = await answered("first");
+    const old = turn().attempts.value[0]!;
+    vi.spyOn(IDBObjectStore.prototype, "put").mockImplementation(() => {
+      throw new DOMException("full", "QuotaExceededError");
+    });
+    for (let at = 0; at < 9; at += 1) await answered(`next ${at}`);
+    expect(old.attempt.value.request.body).toBe(sent);
+    expect(engine.sessions.durable.value).toBe(false);
+  });
+
+  it("knows the usage that was said last, wherever that was", async () => {
+    const request = await ask("first");
+    request.head().delta({ content: "Yes." }, "stop");
+    request.bytes('data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}\n\n').done();
+    await settle();
+    for (let at = 0; at < 3; at += 1) await answered(`next ${at}`);
+    expect(thread().usage.value).toMatchObject({ total: 5 });
+  });
+});
 
 describe("sending", () => {
   it("streams an answer into the turn and shows both ids as sent and echoed", async () => {

@@ -41,8 +41,11 @@ export interface RecordedSession {
 export async function exportRecord(session: ThreadStore, redacted: boolean, now: number): Promise<ExportedFile> {
   const { thread, turns, attempts } = session.contents();
   const inOrder = [...attempts].sort((a, b) => a.now.request.at - b.now.request.at);
-  for (const attempt of inOrder) await attempt.load();
-  const recorded = inOrder.map((attempt) => recordedAttempt(attempt, redacted));
+  const recorded: RecordedAttempt[] = [];
+  for (const attempt of inOrder) {
+    await attempt.load();
+    recorded.push(recordedAttempt(attempt, redacted));
+  }
   const text = recordText({ redacted, thread, turns, attempts: recorded }, now);
   const name = `hadesgw-${new Date(thread.created).toISOString().slice(0, 16).replace(/[:T]/g, "-")}${redacted ? "-masked" : ""}.json`;
   return { name, type: "application/json", text };

@@ -3,6 +3,7 @@ import { IDBFactory } from "fake-indexeddb";
 import { describe, expect, it } from "vitest";
 import type { Attempt, Thread, Turn } from "../model";
 import { ChunkBatch, chunksOf } from "./attempts";
+import { Bodies } from "./bodies";
 import { leaveBehind, takeUp } from "./journal";
 import { DatabaseShelf, MemoryShelf, openShelf, type Shelf } from "./shelf";
 import { MemoryStorage } from "./testing";
@@ -46,6 +47,22 @@ describe.each(kinds)("%s", (_, open) => {
     const seen: string[] = [];
     await shelf.eachTurn((turn) => seen.push(turn.id) > 0);
     expect(seen).toEqual(["u2"]);
+    shelf.close();
+  });
+
+  it("keeps of a growing conversation's bodies what is new, and gives back each as it was sent", async () => {
+    const shelf = await open();
+    const bodies = new Bodies("t1");
+    const sent = Array.from({ length: 100 }, (_, turns) =>
+      JSON.stringify({ messages: Array.from({ length: turns }, (_, at) => `${at} ${"words ".repeat(50)}`), stream: true }),
+    );
+    const rows = sent.map((body, at) => bodies.row(`a${at}`, body));
+    await shelf.write({ requests: rows });
+    for (const [at, body] of sent.entries()) expect(await shelf.request(`a${at}`)).toBe(body);
+    const all = (texts: readonly string[]): number => texts.reduce((sum, text) => sum + text.length, 0);
+    expect(all(rows.map(({ body }) => body))).toBeLessThan(all(sent) / 8);
+    // One that was edited shares its beginning too, and one of other words nothing.
+    expect(bodies.row("edited", sent[50]!.replace("words", "deeds")).begins).toBeUndefined();
     shelf.close();
   });
 

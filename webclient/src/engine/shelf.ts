@@ -14,7 +14,17 @@ export interface ChunkRow {
 export interface RequestRow {
   readonly attempt: string;
   readonly thread: string;
+  /** The whole of it, or what comes after its beginning. */
   readonly body: string;
+  /** An earlier attempt whose body begins with the same `length` characters. */
+  readonly begins?: { readonly like: string; readonly length: number };
+}
+
+/** A body that was kept as its beginning and its rest; "" if there is none. */
+async function whole(attempt: string, read: (attempt: string) => Promise<RequestRow | undefined>): Promise<string> {
+  const rows: RequestRow[] = [];
+  for (let row = await read(attempt); row; row = row.begins && (await read(row.begins.like))) rows.push(row);
+  return rows.reduceRight((body, row) => body.slice(0, row.begins?.length ?? 0) + row.body, "");
 }
 
 /** What is written together, or not at all. */
@@ -61,8 +71,8 @@ export class MemoryShelf implements Shelf {
     return { turns: mine(this.#turns), attempts: mine(this.#attempts) };
   }
 
-  async request(attempt: string): Promise<string> {
-    return this.#requests.get(attempt)?.body ?? "";
+  request(attempt: string): Promise<string> {
+    return whole(attempt, async (id) => this.#requests.get(id));
   }
 
   async chunks(attempt: string): Promise<ChunkRow[]> {
@@ -160,9 +170,8 @@ export class DatabaseShelf implements Shelf {
     return { turns, attempts };
   }
 
-  async request(attempt: string): Promise<string> {
-    const row = await done(this.#read("requests").get(attempt) as IDBRequest<RequestRow | undefined>);
-    return row?.body ?? "";
+  request(attempt: string): Promise<string> {
+    return whole(attempt, (id) => done(this.#read("requests").get(id) as IDBRequest<RequestRow | undefined>));
   }
 
   chunks(attempt: string): Promise<ChunkRow[]> {

@@ -19,6 +19,7 @@ import type {
 } from "../model";
 import type { ThreadView } from "./api";
 import { AttemptStore, chunksOf, freshAttempt } from "./attempts";
+import { Bodies } from "./bodies";
 import { exchange, type Sink } from "./exchange";
 import { memoryError, memoryWords } from "./memory";
 import type { Painter } from "./painter";
@@ -52,6 +53,8 @@ export interface Around {
 /** While an answer comes in, what is new of it is kept so often. */
 const KEEP_EVERY_MS = 250;
 const MOST_RETRIES = 5;
+/** Exchanges of which everything stays in memory; what is older is read from the shelf when it is looked at. */
+const FRESH = 8;
 const LONGEST_TITLE = 80;
 
 interface Running {
@@ -77,6 +80,10 @@ export class ThreadStore implements ThreadView {
   readonly usage: ReadonlySignal<Usage | null>;
   /** Bytes of the next request if its prompt were empty. */
   readonly #emptyBytes: ReadonlySignal<number>;
+  readonly #bodies: Bodies;
+  /** Attempts of this page that are wholly in memory, and whether all of them are on the shelf too. */
+  #fresh: AttemptStore[] = [];
+  #allKept = true;
   #running: Running | null = null;
   #cancelCountdown: (() => void) | null = null;
   #retries = 0;
@@ -85,6 +92,7 @@ export class ThreadStore implements ThreadView {
   constructor(thread: Thread, around: Around) {
     this.id = thread.id;
     this.#around = around;
+    this.#bodies = new Bodies(thread.id);
     this.#thread = signal(thread);
     this.draft = signal(around.drafts.read(thread.id));
     const earlier = computed(() => this.#earlierUsage());
@@ -442,10 +450,18 @@ export class ThreadStore implements ThreadView {
     turn.publish();
     this.#change({ updated: this.#now() });
     this.#listState();
-    this.#keepRows({ requests: [{ attempt: id, thread: this.id, body: request.body }] });
+    this.#keepRows({ requests: [this.#bodies.row(id, request.body)] });
+    this.#forgetSome(attempt);
     const outgoing = { url: request.url, headers: sent, body: request.body, signal: abort.signal };
     const elapsed = (): number => surroundings.clock.elapsed();
     void exchange((url, init) => surroundings.fetch(url, init), elapsed, outgoing, this.#watched(run));
+  }
+
+  #forgetSome(attempt: AttemptStore): void {
+    this.#fresh.push(attempt);
+    const shelf = this.#around.shelf();
+    if (!this.#allKept || !shelf.durable) return;
+    for (const old of this.#fresh.splice(0, Math.max(0, this.#fresh.length - FRESH))) old.forget(shelf);
   }
 
   /** What is to be sent for a turn; `sent` are the headers with the key, which the attempt does not have. */
@@ -604,7 +620,12 @@ export class ThreadStore implements ThreadView {
 
   #keep(writing: Writing): void {
     const rows = Object.fromEntries(Object.entries(writing).filter(([, list]) => list.length > 0)) as Writing;
-    if (Object.keys(rows).length > 0) this.#around.kept(this.#around.shelf().write(rows));
+    if (Object.keys(rows).length === 0) return;
+    const kept = this.#around.shelf().write(rows);
+    kept.catch(() => {
+      this.#allKept = false;
+    });
+    this.#around.kept(kept);
   }
 
   #findMemory(turn: TurnStore, text: string, source: string): void {

@@ -1,6 +1,7 @@
 // The right pane: one exchange as it went over the wire.
 
-import { useEffect, useRef } from "preact/hooks";
+import { useSignalEffect } from "@preact/signals";
+import { useRef } from "preact/hooks";
 import { type Bench, inspect, set_revealed, tabs, use_bench, use_revealed, type Tab } from "../bench";
 import { Icon } from "../icon";
 import { QuietButton } from "../parts";
@@ -37,11 +38,11 @@ function OfExchange() {
   const shown = bench.attempt.value;
   const tab = bench.tab.value;
   const Panel = panels[tab];
-  const view = shown?.view;
   // Bodies and frames of the past are kept apart from the rest, and come when somebody looks.
-  useEffect(() => {
-    if (view && view.frames.peek() === null) void view.load();
-  }, [view]);
+  useSignalEffect(() => {
+    const view = bench.attempt.value?.view;
+    if (view?.frames.value === null) void view.load();
+  });
   return (
     <>
       <header class="pane-head">
