@@ -64,7 +64,7 @@ count: .venv/test.stamp | build  ## meters and log against 10,000 requests count
 	HADESGW_COUNTED_REQUESTS=100000 $(TRIAL) --temp-directory=build/trial tests.telemetry.test_series
 
 .PHONY: test-real
-test-real: .venv/test.stamp debian | build  ## the slow real programs, each in a folder of tests/real; installs them
+test-real: .venv/test.stamp debian webclient | build  ## the slow real programs, each in a folder of tests/real; installs them
 	@tools/suites.sh $(SLOW)
 
 .PHONY: session-cycles

@@ -22,6 +22,7 @@ export default defineConfig({
   projects: [
     { name: "walks", testMatch: "*.spec.ts" },
     { name: "measures", testMatch: "measure.ts" },
+    { name: "real", testMatch: "*.real.ts" }, // which want real programs: tests/real/codex/test_page.py brings them
   ],
   use: {
     browserName: "chromium",
