@@ -1,8 +1,9 @@
 // What a long session costs: what one change makes the page paint must not grow with what was said before.
 import { act, cleanup, fireEvent, render } from "@testing-library/preact";
 import { type Component, options, type VNode } from "preact";
+import type { Signal } from "@preact/signals";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Engine, startEngine } from "../engine";
+import { type Engine, startEngine, type TurnView } from "../engine";
 import { settle, type Stage, stage } from "../engine/testing";
 import type { Item } from "../model";
 import { App } from "./app";
@@ -100,19 +101,38 @@ describe("a turn at the end of a long session", () => {
 });
 
 describe("a long session", () => {
-  const turns = Array.from({ length: 3 * STRETCH }, (_, at) => {
+  const turns = Array.from({ length: 5 * STRETCH }, (_, at) => {
     const items: Item[] = [item("userMessage", { text: `Prompt ${at}` }), item("toolCall", {})];
     return turn_view({ id: `turn-${at}`, items });
   });
 
+  const completed = (container: Element) =>
+    vi.waitFor(() => expect(container.querySelectorAll("article").length).toBe(turns.length), 10_000);
+
   async function show(): Promise<{ bench: Bench; container: Element }> {
     const bench = new_bench(fixture_engine({ turns }));
     const { container } = render(<App bench={bench} />);
-    await act(() => new Promise((go) => setTimeout(go, 300)));
-    expect(container.querySelectorAll("article").length).toBe(turns.length);
+    expect(container.querySelectorAll("article").length).toBeLessThan(turns.length / 2);
+    await completed(container);
     counts();
     return { bench, container };
   }
+
+  it("is painted from its end on, bit by bit, also when another branch of it is shown", async () => {
+    const { bench, container } = await show();
+    const shown = bench.thread.value!.turns as Signal<readonly TurnView[]>;
+    act(() => {
+      shown.value = turns.slice(0, 3);
+    });
+    expect(container.querySelectorAll("article").length).toBe(3);
+    counts();
+    act(() => {
+      shown.value = turns;
+    });
+    expect(counts().get("Turn")).toBeLessThan(turns.length / 2);
+    expect([...container.querySelectorAll("article")].at(-1)!.textContent).toContain(`Prompt ${turns.length - 1}`);
+    await completed(container);
+  });
 
   it("paints the item that the focus came from and the one it goes to, and no other", async () => {
     const { container } = await show();
@@ -144,6 +164,7 @@ describe("a long session", () => {
       });
     const acts = () => turn.querySelectorAll(".turn-acts").length;
     expect(acts()).toBe(0);
+    tell(turn.closest(".stretch")!, false);
     tell(turn, false);
     expect(acts()).toBe(2);
     tell(turn, true);

@@ -79,29 +79,35 @@ interface Made {
   readonly vnode: VNode;
 }
 
-/** The last stretches, and from one idle moment to the next one more before them. One that is as it was is the same vnode. */
+/**
+ * The last stretches, and from one idle moment to the next one more before them. One that is as it was is the same vnode;
+ * where many are not, because the session was just read or another branch of it is shown, it begins anew.
+ */
 function use_stretches(turns: readonly TurnView[]): readonly VNode[] {
   const total = Math.ceil(turns.length / STRETCH);
-  const [left_out, set_left_out] = useState<number | null>(null);
-  // A session may come to be read only after it is shown: it is the first time there are turns that counts.
-  const missing = Math.min(left_out ?? total, Math.max(0, total - FIRST));
-  const made = useRef(new Map<number, Made>());
+  const most = Math.max(0, total - FIRST);
+  const [left_out, set_left_out] = useState(Infinity);
+  const made = useRef<readonly (Made | undefined)[]>([]);
+  const stretches = Array.from({ length: total }, (_, place): Made | TurnView[] => {
+    const part = turns.slice(place * STRETCH, (place + 1) * STRETCH);
+    const old = made.current[place];
+    const same = old?.last === (place === total - 1) && old.turns.length === part.length;
+    return same && part.every((turn, at) => turn === old.turns[at]) ? old : part;
+  });
+  const wanted = Math.min(left_out, most);
+  const missing = stretches.slice(wanted).filter(Array.isArray).length > FIRST + 1 ? most : wanted;
   useEffect(() => {
     if (total === 0) return;
-    if (left_out === null) set_left_out(missing);
+    set_left_out(missing);
     return missing > 0 ? in_idle_time(() => set_left_out(missing - 1), STEP_MS) : undefined;
   }, [missing, total === 0]);
-  const before = made.current;
-  made.current = new Map();
-  for (let place = missing; place < total; place += 1) {
-    const part = turns.slice(place * STRETCH, (place + 1) * STRETCH);
+  made.current = stretches.map((stretch, place) => {
+    if (place < missing || !Array.isArray(stretch)) return place < missing ? undefined : (stretch as Made);
     const last = place === total - 1;
-    const old = before.get(place);
-    const same = old?.last === last && old.turns.length === part.length && part.every((turn, at) => turn === old.turns[at]);
-    const vnode = <Stretch key={place} turns={part} before={place * STRETCH} last={last} />;
-    made.current.set(place, same ? old : { turns: part, last, vnode });
-  }
-  return [...made.current.values()].map(({ vnode }) => vnode);
+    const vnode = <Stretch key={place} turns={stretch} before={place * STRETCH} last={last} />;
+    return { turns: stretch, last, vnode };
+  });
+  return made.current.slice(missing).map((one) => one!.vnode);
 }
 
 /** There is always one item that Tab goes to: the one that had the focus last, else the last one. */
