@@ -601,6 +601,17 @@ class Config(Sections, frozen=True, kw_only=True):
     source: str = BUILT_IN
     folder: str = "."
 
+    def upstream_of(self, model: str) -> Upstream:
+        """Where requests for `model` go, as far as that is written here; the first one where it is not."""
+        named = (upstream for upstream in self.upstream if model in upstream.models)
+        unnamed = (upstream for upstream in self.upstream if {*upstream.models} <= {"*"})
+        return next(named, None) or next(unnamed, self.upstream[0])
+
+    def tokens(self, upstream: Upstream) -> tuple[int, int]:
+        """The `context_tokens` and the `output_tokens` in force there."""
+        context, output = upstream.context_tokens, upstream.output_tokens
+        return context or self.budget.context_tokens, output or self.budget.output_tokens
+
 
 # -- reading ---------------------------------------------------------------------------------------
 
@@ -674,9 +685,9 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
             yield key_path("limits.body", name), "a size of at most limits.body.memory"
     if config.headers.request_id.lower() == config.headers.session_id.lower():
         yield "headers.session_id", "another name than headers.request_id has"
-    model, admitted = config.webclient.default_model, config.upstream[0].models
-    if model and admitted and not {model, "*"} & set(admitted):
-        yield "webclient.default_model", f"a model that upstream[0].models admits, got {shown(model)}"
+    model = config.webclient.default_model
+    if model and all(upstream.models and not {model, "*"} & {*upstream.models} for upstream in config.upstream):
+        yield "webclient.default_model", f"a model that an upstream admits, got {shown(model)}"
     yield from _sessions(config)
 
 
@@ -702,12 +713,17 @@ def _listening(config: Config) -> Iterator[tuple[str, str]]:
 
 def _upstreams(config: Config) -> Iterator[tuple[str, str]]:
     seen: dict[str, int] = {}
+    owners: dict[str, int] = {}  # of a model: a request must have one place to go to
     for index, upstream in enumerate(config.upstream):
         first = seen.setdefault(upstream.name, index)
         if first != index:
             yield f"upstream[{index}].name", f"another name than upstream[{first}].name has"
         if "*" in upstream.models and len(upstream.models) > 1:
             yield f"upstream[{index}].models", 'names, or "*" alone'
+        for at, model in enumerate(upstream.models):
+            first = owners.setdefault(model, index)
+            if first != index:
+                yield f"upstream[{index}].models[{at}]", f"a name that is not in upstream[{first}].models too"
         output, output_key = _token_limit(config, index, "output_tokens")
         context, context_key = _token_limit(config, index, "context_tokens")
         if (

@@ -31,6 +31,7 @@ from hadesgw.policy.request_body import BodyLimits
 from hadesgw.policy.seats import Seats
 from hadesgw.policy.tickets import TicketStore
 from hadesgw.resources.admin import Admin
+from hadesgw.resources.choice import Choice, Way
 from hadesgw.resources.codex_calls import Acts
 from hadesgw.resources.codex_http import Codex
 from hadesgw.resources.codex_socket import CodexSocket
@@ -38,10 +39,10 @@ from hadesgw.resources.cors import Cors
 from hadesgw.resources.guard import Guard
 from hadesgw.resources.health import Health, Probe, Readiness
 from hadesgw.resources.hermes import Discovery
-from hadesgw.resources.limiter import Gate, Limiter
+from hadesgw.resources.limiter import Gate, Limiter, Turnstile
 from hadesgw.resources.metered import Metered
 from hadesgw.resources.metrics import Metrics
-from hadesgw.resources.models import MODELS_ROUTE, Models
+from hadesgw.resources.models import MODELS_ROUTE, Catalogue, Models
 from hadesgw.resources.penalties import Penalties
 from hadesgw.resources.proxy import ROUTES, Proxy
 from hadesgw.resources.sdk import Sdk
@@ -55,6 +56,21 @@ from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.memory import Vocabulary
 from hadesgw.telemetry.meters import Meters
 from hadesgw.telemetry.witness import ProxyWitness
+
+
+class Server:
+    """What there is once for each model server.
+
+    :param models: those it serves.
+    :param gate: its slots.
+    :param budget: what a request to it may ask for.
+    """
+
+    def __init__(self, upstream: IUpstream, models: Models, gate: Gate, budget: Budget) -> None:
+        self.upstream = upstream
+        self.models = models
+        self.gate = gate
+        self.budget = budget
 
 
 class Parts:
@@ -83,7 +99,6 @@ class Parts:
         self.clock = clock
         self.wall = wall
         self.clients = clients
-        self.upstreams = upstreams
         self.meters = meters
         self.registry = registry
         self.log = log
@@ -99,11 +114,22 @@ class Parts:
         self.receipts = Receipts()
         self.tickets = TicketStore(clients.standing, entropy)
         self.accounts = _accounts(config, clients)
-        self.gates = [_gate(config, upstream, meters) for upstream in config.upstream]
-        self.models = [
-            Models(upstream, configured.models, clock, self._own_models)
-            for upstream, configured in zip(upstreams, config.upstream, strict=True)
-        ]
+        self.servers = [self._server(*pair) for pair in zip(config.upstream, upstreams, strict=True)]
+        self.catalogue = Catalogue([server.models for server in self.servers])
+
+    def _server(self, configured: Upstream, upstream: IUpstream) -> Server:
+        budget = Budget(*self.config.tokens(configured))
+        gate = Gate(
+            upstream.name,
+            routes=ROUTES,
+            slots=configured.max_in_flight,
+            places=self.config.limits.queue,
+            seconds=self.config.limits.queue_seconds,
+            cap=self.config.limits.body.cap,
+            estimate=partial(estimated_tokens, output=budget.output_tokens, context=budget.context_tokens),
+            observer=self.meters,
+        )
+        return Server(upstream, Models(upstream, configured.models, self.clock, self._own_models), gate, budget)
 
     def _own_models(self, name: str | None) -> tuple[str, ...] | None:
         """The only models that the client of that name may use, as the clients file has it now."""
@@ -114,23 +140,6 @@ class Parts:
 def _accounts(config: Config, clients: ClientStore) -> Accounts:
     limits = config.limits
     return Accounts(limits.requests_per_second, limits.burst, limits.max_in_flight, clients.named)
-
-
-def _gate(config: Config, upstream: Upstream, meters: Meters) -> Gate:
-    return Gate(
-        upstream.name,
-        routes=ROUTES,
-        slots=upstream.max_in_flight,
-        places=config.limits.queue,
-        seconds=config.limits.queue_seconds,
-        cap=config.limits.body.cap,
-        estimate=partial(
-            estimated_tokens,
-            output=upstream.output_tokens or config.budget.output_tokens,
-            context=upstream.context_tokens or config.budget.context_tokens,
-        ),
-        observer=meters,
-    )
 
 
 # -- Layers and leaves by their names in the configuration -------------------------------------------------------------
@@ -156,32 +165,32 @@ def _guard(parts: Parts, path: str, inner: IResource) -> IResource:
 
 
 def _limiter(parts: Parts, path: str, inner: IResource) -> IResource:
-    gate = parts.gates[0] if parts.config.tree[path][-1] == "proxy" else None
-    return Limiter(inner, parts.accounts, gate, parts.clock)
+    only = parts.config.tree[path][-1] == "proxy" and len(parts.servers) == 1
+    return Limiter(inner, parts.accounts, parts.servers[0].gate if only else None, parts.clock)
 
 
-def _validation(parts: Parts, path: str, inner: IResource) -> IResource:
-    config, upstream = parts.config, parts.config.upstream[0]
-    limits = config.limits
+def _turnstile(parts: Parts, server: Server, inner: IResource) -> IResource:
+    return Turnstile(inner, parts.accounts, server.gate, parts.clock)
+
+
+def _validation(parts: Parts, server: Server, inner: IResource) -> IResource:
+    config, limits = parts.config, parts.config.limits
     return Validation(
         inner,
-        parts.models[0],
-        TokenCounter(parts.upstreams[0], parts.clock, config.timeouts.first_byte),
+        server.models,
+        TokenCounter(server.upstream, parts.clock, config.timeouts.first_byte),
         BodyLimits(limits.choices, limits.remote_media, frozenset(limits.refused_fields)),
-        Budget(
-            upstream.context_tokens or config.budget.context_tokens,
-            upstream.output_tokens or config.budget.output_tokens,
-        ),
+        server.budget,
         limits.body.cap,
         config.usage.ask_upstream,
         parts.meters,
     )
 
 
-def _proxy(parts: Parts, path: str) -> IResource:
+def _proxy(parts: Parts, server: Server) -> IResource:
     return Proxy(
-        parts.upstreams[0],
-        parts.models[0],
+        server.upstream,
+        parts.catalogue,
         parts.config.limits.body.cap,
         parts.config.timeouts.idle,
         ProxyWitness(parts.meters, parts.followers, parts.clock, _vocabulary(parts.config)),
@@ -229,12 +238,12 @@ def _limits(parts: Parts) -> object:
         {
             "name": upstream.name,
             "max_in_flight": upstream.max_in_flight,
-            "context_tokens": upstream.context_tokens or config.budget.context_tokens,
-            "output_tokens": upstream.output_tokens or config.budget.output_tokens,
-            "free": gate.slots.free,
-            "waiting": gate.slots.depth,
+            "context_tokens": server.budget.context_tokens,
+            "output_tokens": server.budget.output_tokens,
+            "free": server.gate.slots.free,
+            "waiting": server.gate.slots.depth,
         }
-        for upstream, gate in zip(config.upstream, parts.gates, strict=True)
+        for upstream, server in zip(config.upstream, parts.servers, strict=True)
     ]
     return {"limits": config.limits, "timeouts": config.timeouts, "upstreams": upstreams}
 
@@ -249,10 +258,15 @@ LAYERS: Mapping[str, Callable[[Parts, str, IResource], IResource]] = {
     "cors": _cors,
     "guard": _guard,
     "limiter": _limiter,
+    "validation": lambda parts, path, inner: _validation(parts, parts.servers[0], inner),
+}
+_OWN: Mapping[str, Callable[[Parts, Server, IResource], IResource]] = {
+    "limiter": _turnstile,
     "validation": _validation,
 }
+"""What becomes of a layer behind the choice of a model server, where that is one server's own."""
 LEAVES: Mapping[str, Callable[[Parts, str], IResource]] = {
-    "proxy": _proxy,
+    "proxy": lambda parts, path: _proxy(parts, parts.servers[0]),
     "metrics": lambda parts, path: Metrics(parts.registry, parts.probes),
     "health": lambda parts, path: Health(),
     "readiness": _readiness,
@@ -308,13 +322,34 @@ def check_tree(config: Config) -> None:
 
 def build_tree(parts: Parts) -> PathTable:
     """The root resource of a tree that :func:`check_tree` has passed."""
-    table: dict[bytes, IResource] = {}
-    for path, layers in parts.config.tree.items():
-        resource = LEAVES[layers[-1]](parts, path)
-        for name in reversed(layers[:-1]):
-            resource = LAYERS[name](parts, path, resource)
-        table[path.encode("ascii")] = resource
-    return PathTable(table)
+    return PathTable({path.encode("ascii"): _built(parts, path) for path in parts.config.tree})
+
+
+def _built(parts: Parts, path: str) -> IResource:
+    *layers, leaf = parts.config.tree[path]
+    if leaf == "proxy" and len(parts.servers) > 1:
+        resource, layers = _parting(parts, path, layers)
+    else:
+        resource = LEAVES[leaf](parts, path)
+    for name in reversed(layers):
+        resource = LAYERS[name](parts, path, resource)
+    return resource
+
+
+def _parting(parts: Parts, path: str, layers: list[str]) -> tuple[IResource, list[str]]:
+    """The choice between the model servers, each with what is its own behind it, and the layers that stand before.
+
+    A limiter is before it with what it does by client alone: nobody's body is read whose rate has not been seen to.
+    """
+    at = next((at for at, name in enumerate(layers) if name in _OWN), len(layers))
+    ways = []
+    for server in parts.servers:
+        resource = _proxy(parts, server)
+        for name in reversed(layers[at:]):
+            resource = _OWN[name](parts, server, resource) if name in _OWN else LAYERS[name](parts, path, resource)
+        ways.append(Way(server.models, resource))
+    limiter = [name for name in layers[at:] if name == "limiter"]
+    return Choice(ways, parts.config.limits.body.cap), layers[:at] + limiter
 
 
 def _below(path: bytes, mount: bytes) -> bool:

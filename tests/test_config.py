@@ -536,7 +536,7 @@ class ContradictionTests(SynchronousTestCase):
             ),
             "webclient.default_model = 'a'": (
                 "webclient.default_model",
-                "a model that upstream[0].models admits, got 'a'",
+                "a model that an upstream admits, got 'a'",
             ),
             "budget.context_tokens = 2048": (
                 "budget.output_tokens",
@@ -545,6 +545,10 @@ class ContradictionTests(SynchronousTestCase):
             first * 2: ("upstream[1]", "an entry that is not in the list already"),
             first + second: ("upstream[1].name", "another name than upstream[0].name has"),
             first + "models = ['*', 'a']": ("upstream[0].models", 'names, or "*" alone'),
+            first + "models = ['a', 'b']\n" + second.replace("'a'", "'b'", 1) + "models = ['c', 'b']": (
+                "upstream[1].models[1]",
+                "a name that is not in upstream[0].models too",
+            ),
             first + "context_tokens = 9": (
                 "budget.output_tokens",
                 "fewer tokens than upstream[0].context_tokens",
@@ -723,4 +727,6 @@ class DocumentationTests(SynchronousTestCase):
         blocks = re.findall(
             r"^```toml\n(.*?)^```", (ROOT / "docs" / "configuration.md").read_text(), re.M | re.S
         )
-        self.assertEqual([config(block).limits.body.cap(b"/v1/messages") for block in blocks], [32 << 20])
+        upstreams, bodies = map(config, blocks)
+        self.assertEqual([upstream.name for upstream in upstreams.upstream], ["coder", "small"])
+        self.assertEqual(bodies.limits.body.cap(b"/v1/messages"), 32 << 20)

@@ -227,8 +227,8 @@ class BuildTests(SynchronousTestCase):
         )
         parts = self._parts(config)
         gates = [cast(Limiter, LAYERS["limiter"](parts, path, Leaf(hold)))._gate for path in config.tree]
-        self.assertEqual(gates, [parts.gates[0], parts.gates[0], None])
-        self.assertEqual(parts.gates[0].slots.free, 16)
+        self.assertEqual(gates, [parts.servers[0].gate, parts.servers[0].gate, None])
+        self.assertEqual(parts.servers[0].gate.slots.free, 16)
 
     def test_what_cannot_be_traced(self) -> None:
         """It is read from listeners, clients and tree; the gauge stands before anybody has come."""

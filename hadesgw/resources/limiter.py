@@ -99,6 +99,29 @@ class Limiter(Layer):
         return _Stay(request, account, gate, self, self._clock).begin(now)
 
 
+class Turnstile(Layer):
+    """What a :class:`Limiter` does at its gate, for requests that one without a gate has admitted before it was known
+    to which model server they go.
+
+    :param accounts: those of that limiter.
+    """
+
+    def __init__(self, inner: IResource, accounts: Accounts, gate: Gate, clock: IReactorTime) -> None:
+        Layer.__init__(self, inner)
+        self._accounts = accounts
+        self._gate = gate
+        self._clock = clock
+
+    def render(self, request: Request) -> bytes | int:
+        """Let through, let wait, or refuse."""
+        gate = self._gate
+        if request.method != b"POST" or request.path not in gate.routes:
+            return self.pass_on(request)
+        now = self._clock.seconds()
+        account = self._accounts.of(request.record.client or NOBODY, now)
+        return _Stay(request, account, gate, self, self._clock).begin(now)
+
+
 class _Stay:
     """One request between its admission by rate and its end: the tokens and the slot it holds."""
 

@@ -20,7 +20,7 @@ from hadesgw.http.site import Request
 from hadesgw.interfaces import IProxyObserver, IUpstream
 from hadesgw.policy import refusals
 from hadesgw.policy.refusals import Refused
-from hadesgw.resources.models import MODELS_ROUTE, Models
+from hadesgw.resources.models import MODELS_ROUTE, Catalogue
 
 ROUTES = frozenset(
     (
@@ -33,6 +33,7 @@ ROUTES = frozenset(
     )
 )
 """Where a POST is passed on."""
+_ONE_MODEL = MODELS_ROUTE + b"/"
 
 
 class _Effect(msgspec.Struct):
@@ -46,6 +47,7 @@ class Proxy(Resource):
     """Relays requests to one model server.
 
     :param upstream: where to.
+    :param catalogue: answers for the models there are.
     :param cap: the most bytes a request's body may have, by route.
     :param idle_seconds: see :class:`Relay`.
     """
@@ -55,14 +57,14 @@ class Proxy(Resource):
     def __init__(
         self,
         upstream: IUpstream,
-        models: Models,
+        catalogue: Catalogue,
         cap: Callable[[bytes], int],
         idle_seconds: float,
         observer: IProxyObserver,
     ) -> None:
         Resource.__init__(self)
         self._upstream = upstream
-        self._models = models
+        self._catalogue = catalogue
         self._idle_seconds = idle_seconds
         self._observer = observer
         self._caps = {route: cap(route) for route in ROUTES}
@@ -75,9 +77,9 @@ class Proxy(Resource):
             if request.method != b"POST":
                 return request.refuse(refusals.METHOD_NOT_ALLOWED, [(b"Allow", b"POST")])
             return self._forward(request)
-        if path == MODELS_ROUTE:
-            request.record.route = path.decode("ascii")
-            listing: bytes | int = self._models.render(request)
+        if path == MODELS_ROUTE or path.startswith(_ONE_MODEL):
+            request.record.route = MODELS_ROUTE.decode("ascii")
+            listing: bytes | int = self._catalogue.render(request)
             return listing
         return request.refuse(refusals.NOT_FOUND)
 

@@ -27,15 +27,17 @@ The API does not need it: /v1, /healthz, /readyz and /metrics are where they alw
 
 def page_settings(config: Config) -> dict[str, object]:
     """What the page must know of the gateway. Everybody can read it, so there is no secret in it."""
-    upstream, limits = config.upstream[0], config.limits
-    models = [model for model in upstream.models if model != "*"]
+    limits = config.limits
+    models = [model for upstream in config.upstream for model in upstream.models if model != "*"]
+    default_model = config.webclient.default_model or next(iter(models), "")
+    context_tokens, output_tokens = config.tokens(config.upstream_of(default_model))
     return {
         "headers": {"request_id": config.headers.request_id, "session_id": config.headers.session_id},
-        "default_model": config.webclient.default_model or next(iter(models), ""),
+        "default_model": default_model,
         "limits": {
             "body_bytes": {"default": limits.body.default, **limits.body.routes},
-            "context_tokens": upstream.context_tokens or config.budget.context_tokens,
-            "output_tokens": upstream.output_tokens or config.budget.output_tokens,
+            "context_tokens": context_tokens,
+            "output_tokens": output_tokens,
             "requests_per_second": limits.requests_per_second,
             "burst": limits.burst,
             "max_in_flight": limits.max_in_flight,

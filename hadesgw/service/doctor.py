@@ -213,7 +213,7 @@ def _limits(config: Config) -> Iterator[Finding]:
     if soft < wanted:
         told = f"limits.connections = {config.limits.connections} may need {wanted} descriptors, here are {soft}"
         yield Finding("limits", "warning", told, "raise LimitNOFILE of the service, or ulimit -n; or lower the limit")
-    context = max(each.context_tokens or config.budget.context_tokens for each in config.upstream)
+    context = max(config.tokens(upstream)[0] for upstream in config.upstream)
     cap = max(config.limits.body.default, *config.limits.body.routes.values(), 0)
     if cap < context * _BYTES_OF_TOKEN:
         told = f"no body may be larger than {cap} bytes, too small for {context} tokens of text"

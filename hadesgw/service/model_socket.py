@@ -125,7 +125,7 @@ def _models(config: Config, upstream: Upstream) -> Iterator[Observation]:
         yield "bad", told, "set upstream.models to what it serves, or give it that name (--served-model-name)"
     else:
         yield "good", f"it serves {', '.join(sorted(served))}", ""
-    context = upstream.context_tokens or config.budget.context_tokens
+    context, _ = config.tokens(upstream)
     for name in sorted(admitted & served.keys() or served.keys()):
         length = served[name]
         if isinstance(length, int) and length < context:

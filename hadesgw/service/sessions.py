@@ -88,8 +88,8 @@ def rehearsal_engine(reactor: Any) -> IEngine:
 
 
 def _settings(config: Config) -> Settings:
-    sessions, upstream = config.sessions, config.upstream[0]
-    admitted = [model for model in upstream.models if model != "*"]
+    sessions = config.sessions
+    admitted = [model for upstream in config.upstream for model in upstream.models if model != "*"]
     return Settings(
         engine=sessions.engine,
         default_workspace=sessions.default_workspace,
@@ -97,8 +97,7 @@ def _settings(config: Config) -> Settings:
         approval=sessions.approval,
         sandbox=sessions.sandbox,
         session_header=config.headers.session_id,
-        context_tokens=upstream.context_tokens or config.budget.context_tokens,
-        output_tokens=upstream.output_tokens or config.budget.output_tokens,
+        tokens=lambda model: config.tokens(config.upstream_of(model)),
         bounds=_bounds(config),
         per_client=sessions.max_per_client,
         most=sessions.max_sessions,

@@ -39,6 +39,7 @@ class Settings:
     :ivar engine: name of the engine that is meant when none is named.
     :ivar default_workspace: likewise, or "".
     :ivar model: likewise, or "" when the configuration names no model.
+    :ivar tokens: by a model's name: the most that prompt and answer may have together, and an answer alone.
     :ivar per_client: sessions of one client at one time.
     :ivar most: sessions at one time.
     :ivar git_seconds: that one run of git may take.
@@ -52,8 +53,7 @@ class Settings:
     approval: str
     sandbox: str
     session_header: str
-    context_tokens: int
-    output_tokens: int
+    tokens: Callable[[str], tuple[int, int]]
     bounds: Bounds
     per_client: int
     most: int

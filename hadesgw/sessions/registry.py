@@ -392,6 +392,7 @@ class SessionRegistry:
 
     def _launch(self, session_id: str, root: Path, granted: Granted) -> Launch:
         settings = self._settings
+        context_tokens, output_tokens = settings.tokens(granted.model)
         return Launch(
             session_id=session_id,
             workspace=root,
@@ -401,8 +402,8 @@ class SessionRegistry:
             base_url=granted.base_url,
             token="",
             session_header=settings.session_header,
-            context_tokens=settings.context_tokens,
-            output_tokens=settings.output_tokens,
+            context_tokens=context_tokens,
+            output_tokens=output_tokens,
         )
 
     def _errand(self, engine: IEngine, launch: Launch, client: str) -> Errand:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw.policy import refusals
 from hadesgw.policy.dialects import Dialect, error_body
-from hadesgw.resources.models import FRESH_SECONDS, LOOK_UP_SECONDS, Models
+from hadesgw.resources.models import FRESH_SECONDS, LOOK_UP_SECONDS, Catalogue, Models
 from tests.http.model_server import OK, STREAM, ModelServer, make_agent, measured
 from tests.wire.door import Caller, Door, get
 
@@ -54,7 +54,7 @@ class ModelsTests(SynchronousTestCase):
         self.reactor = self.door.reactor
         self.server = ModelServer(self.reactor)
         self.agent = make_agent(self.reactor, self.server)
-        self.door.site.resource = Models(self.agent, allowed, self.reactor)
+        self.door.site.resource = Catalogue([Models(self.agent, allowed, self.reactor)])
 
     def call(self) -> Caller:
         """Somebody wants the list."""
@@ -77,6 +77,23 @@ class ModelsTests(SynchronousTestCase):
             self.server.say(measured(SERVED))
             self.assertEqual(self.listed(caller), [BIG, SMALL])
 
+    def test_one_by_its_name(self) -> None:
+        """As the list has it; a name may have slashes and what must be escaped, and is decoded once."""
+        served = [{"id": name, "created": 3, "owned_by": "me"} for name in ("org/big-2", "100%25 é", "m")]
+        self.use(["org/big-2", "100%25 é"])
+        paths = {b"org/big-2": 0, b"org%2Fbig-2": 0, b"org%2fbig%2D2": 0, b"100%2525%20%C3%A9": 1}
+        for path, expected in paths.items():
+            caller = self.door.call().send(get(b"/v1/models/" + path))
+            if not self.server.lines[0].heard():  # it was asked already
+                self.assertEqual(self.server.attempts, 1)
+            else:
+                self.server.say(measured(json.dumps({"data": served}).encode()))
+            answer = caller.answer()
+            self.assertEqual((answer.status, json.loads(answer.body)), (200, {**served[expected], "object": "model"}))
+        for path in (b"m", b"", b"big", b"org/big-2/", b"org%252Fbig-2", b"100%25%20%C3%A9", b"%FF"):
+            answer = self.door.call().send(get(b"/v1/models/" + path)).answer()
+            self.assertEqual((answer.status, answer.body), (404, error_body(refusals.MODEL_NOT_FOUND, Dialect.OPENAI)))
+
     def test_only_admitted_names_are_listed(self) -> None:
         """And only as far as they are served."""
         self.use(["small", "gone"])
@@ -98,7 +115,7 @@ class ModelsTests(SynchronousTestCase):
                 names.append(client)  # noqa: B023 - called before the next
                 return own
 
-            self.door.site.resource = Models(self.agent, allowed, self.reactor, own_models)
+            self.door.site.resource = Catalogue([Models(self.agent, allowed, self.reactor, own_models)])
             caller = self.call()
             self.server.say(measured(SERVED))
             self.assertEqual(self.listed(caller), expected)

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw.policy import refusals
 from hadesgw.policy.dialects import dialect_of, error_body
-from hadesgw.resources.models import Models
+from hadesgw.resources.models import Catalogue, Models
 from hadesgw.resources.proxy import ROUTES, Proxy
 from tests.http.model_server import STREAM, ModelServer, ProxyNotes, make_agent, measured, request_lines
 from tests.wire.door import Caller, Door, get, post, post_chunked
@@ -27,7 +27,7 @@ class Case(SynchronousTestCase):
         self.server = ModelServer(self.reactor)
         self.agent = make_agent(self.reactor, self.server)
         self.notes = ProxyNotes()
-        models = Models(self.agent, [], self.reactor)
+        models = Catalogue([Models(self.agent, [], self.reactor)])
         self.door.site.resource = Proxy(self.agent, models, lambda route: CAP, 60.0, self.notes)
         self.asked: list[Any] = []
         make_request = self.door.site.make_request
@@ -73,7 +73,7 @@ class RouteTests(Case):
             b"/v1/chat/completions;x",
             b"/v1/responses/resp_1",
             b"/v1/responses/resp_1/cancel",
-            b"/v1/models/big",
+            b"/v1/modelsx",
             b"/v1/load_lora_adapter",
             b"/invocations",
             b"/metrics",

@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IAnswerObserver, IProxyObserver, IRequestLog, Record
 from hadesgw.resources.metered import Metered
-from hadesgw.resources.models import Models
+from hadesgw.resources.models import Catalogue, Models
 from hadesgw.resources.proxy import Proxy
 from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.meters import UPSTREAM_ERROR, Meters
@@ -63,7 +63,7 @@ class Case(SynchronousTestCase):
         verifyObject(IRequestLog, self.log)
         self.witness = ProxyWitness(meters, self.followers, self.clock, WORDS)
         verifyObject(IProxyObserver, self.witness)
-        proxy = Proxy(agent, Models(agent, [], self.clock), lambda route: 10_000, 60.0, self.witness)
+        proxy = Proxy(agent, Catalogue([Models(agent, [], self.clock)]), lambda route: 10_000, 60.0, self.witness)
         self.door.site.resource = Metered(proxy, "/v1", self.clock, meters, self.log, self.followers)
 
     def call(self, body: bytes = b"{}", path: bytes = CHAT) -> Caller:

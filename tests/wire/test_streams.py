@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hadesgw.resources.models import Models
+from hadesgw.resources.models import Catalogue, Models
 from hadesgw.resources.proxy import Proxy
 from tests.http.model_server import ModelServer, ProxyNotes, make_agent
 from tests.wire.door import Caller, Door, post
@@ -104,7 +104,7 @@ class StreamTests(SynchronousTestCase):
         self.server = ModelServer(self.reactor)
         agent = make_agent(self.reactor, self.server)
         self.notes = ProxyNotes()
-        self.door.site.resource = Proxy(agent, Models(agent, [], self.reactor), lambda route: 1 << 20, 60.0, self.notes)
+        self.door.site.resource = Proxy(agent, Catalogue([Models(agent, [], self.reactor)]), lambda route: 1 << 20, 60.0, self.notes)
 
     def ask(self, version: bytes, room: int | None) -> Caller:
         """A client asks."""
