@@ -19,7 +19,7 @@ class CommandTests(RehearsedTestCase):
         command = [sys.executable, "-m", "hadesgw.client", "--url", self.gateway.url, *arguments]
         environment = {**os.environ, "HADESGW_TOKEN": token or self.gateway.token}
         return subprocess.run(
-            command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False, timeout=60
+            command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False, timeout=180
         )
 
     def test_a_file_is_edited_and_the_reply_comes_out(self) -> None:

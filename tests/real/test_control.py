@@ -42,7 +42,7 @@ class ControlTests(SynchronousTestCase):
     def run_command(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
         return subprocess.run(
-            self.command(*arguments), cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60
+            self.command(*arguments), cwd=PROJECT, capture_output=True, text=True, check=False, timeout=180
         )
 
     def answer(self, token: str) -> int:

@@ -103,7 +103,7 @@ class Case(SynchronousTestCase):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
             pass_fds=descriptors,
         )

@@ -21,7 +21,7 @@ from tests.real.processes import Process
 from tests.real.waiting import wait_for
 
 PROJECT = Path(__file__).resolve().parents[2]
-SECONDS = 20.0
+SECONDS = 60.0
 CHAT = {"messages": [{"role": "user", "content": "Say hello"}]}
 
 

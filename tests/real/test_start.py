@@ -57,7 +57,7 @@ class StartTests(SynchronousTestCase):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 
@@ -178,7 +178,7 @@ class StartTests(SynchronousTestCase):
         line = wait_for(lambda: re.search(r"^curl .*$", log.read_text(), re.M), "the curl line is printed", 60)[0]
         said = r"  page  http://(\S+)/#key=(\S+)\n  URL   http://\1/v1\n  key   \2\n"
         self.assertRegex(log.read_text(), said)
-        done = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=180, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         events = done.stdout.split("\n\n")
         self.assertGreater(len(events), 10)
