@@ -17,9 +17,9 @@ BIN := .venv/bin
 INSTALL := python -m pip install --quiet --disable-pip-version-check --no-input
 PIP := $(BIN)/$(INSTALL)
 TRIAL := $(BIN)/python -m twisted.trial --reporter=text
-# The longest first, for two of them run at a time.
+# The longest first, for two of them run at a time. `sessions` needs nothing large: it is part of `make trial`.
 SLOW := $(patsubst %,tests/real/%,vllm codex clients)
-SLOW += $(filter-out $(SLOW),$(patsubst %/__init__.py,%,$(wildcard tests/real/*/__init__.py)))
+SLOW += $(filter-out $(SLOW) tests/real/sessions,$(patsubst %/__init__.py,%,$(wildcard tests/real/*/__init__.py)))
 MINUTES ?= 30
 UV_VERSION := 0.13.9
 
@@ -64,7 +64,7 @@ count: .venv/test.stamp | build  ## meters and log against 10,000 requests count
 	HADESGW_COUNTED_REQUESTS=100000 $(TRIAL) --temp-directory=build/trial tests.telemetry.test_series
 
 .PHONY: test-real
-test-real: .venv/test.stamp debian webclient | build  ## the slow real programs, each in a folder of tests/real; installs them
+test-real: .venv/test.stamp debian webclient  ## the slow real programs, each in a folder of tests/real; installs them
 	@tools/suites.sh $(SLOW)
 
 .PHONY: session-cycles
