@@ -41,7 +41,8 @@ class WirePageTests(SynchronousTestCase):
     def test_routes(self) -> None:
         """The routes in the table are the routes of the proxy."""
         lines = [_cells(line) for line in PAGE.splitlines() if line.startswith("| `/v1/")]
-        self.assertEqual({cells[0].strip("`").encode() for cells in lines}, {*ROUTES, MODELS_ROUTE, MODELS_ROUTE + b"/NAME"})
+        routes = {*ROUTES, MODELS_ROUTE, MODELS_ROUTE + b"/NAME"}
+        self.assertEqual({cells[0].strip("`").encode() for cells in lines}, routes)
 
     def test_upstream_fields(self) -> None:
         """Every field the page lists goes upstream."""

@@ -303,9 +303,11 @@ class Request(server.Request):
         if self.lastModified is not None:
             fields.append((b"last-modified", datetimeToString(self.lastModified)))
         present = dict(fields)
-        for name, _ in self.standing:
-            if name in present and name not in _SHARED:
-                fields = [field for field in fields if field[0] != name]
+        for name, value in self.standing:
+            if name in present:
+                fields = [field for field in fields if field[0] != name] + (
+                    _without(value, name, fields) if name in _SHARED else []
+                )
         present.update(self.standing)
         fields = fields + self.standing
         if self.code in NO_BODY_CODES and b"content-length" in present:
@@ -322,6 +324,16 @@ class Request(server.Request):
         if b"server" not in present:
             fields.append((b"server", SERVER))
         return channel.head_bytes(self.code, self.code_message, fields, self.correlation)
+
+
+def _without(word: bytes, name: bytes, fields: Fields) -> Fields:
+    """The fields of that name, which is a list's, without `word` in any letters."""
+    lists = [
+        [item.strip() for item in value.split(b",") if item.strip().lower() != word.lower()]
+        for field, value in fields
+        if field == name
+    ]
+    return [(name, b", ".join(items)) for items in lists if items]
 
 
 class Site(server.Site):

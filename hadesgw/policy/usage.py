@@ -15,6 +15,13 @@ from msgspec import Raw, Struct
 from hadesgw.policy.request_body import CHAT, COMPLETIONS, Asked
 
 _ASKING = b'{"include_usage":true}'
+
+
+class _Streamed(Struct):
+    stream_options: Raw
+
+
+_STREAMED = msgspec.json.Decoder(_Streamed).decode
 _OPTIONS = msgspec.json.Decoder(dict[str, Any] | None)
 
 
@@ -46,13 +53,15 @@ def _wishes_nothing(options: Raw) -> bool:
 def _in_place(options: bytes, body: bytes) -> bytes | None:
     """Our question in place of `options`, if it is beyond doubt where those stand.
 
-    Within a text a quotation mark has a backslash to it, so this finds names of members only.
+    Within a text a quotation mark has a backslash to it, so this finds names of members only. The one it finds may
+    stand deeper than the one that is meant, if that is spelled with escapes: so what was made is read again.
     """
     places = list(re.finditer(rb'"stream_options"[ \t\r\n]*:[ \t\r\n]*' + re.escape(options), body))
     if len(places) != 1:
         return None
     end = places[0].end()
-    return body[: end - len(options)] + _ASKING + body[end:]
+    asking = body[: end - len(options)] + _ASKING + body[end:]
+    return asking if bytes(_STREAMED(asking).stream_options) == _ASKING else None
 
 
 # -- The event that tells it -------------------------------------------------------------------------------------------

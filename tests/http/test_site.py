@@ -245,6 +245,23 @@ class FramingTests(SynchronousTestCase):
         answer = Door(act).call().send(get()).answer()
         self.assertEqual((answer.all(b"x-limit"), answer.all(b"vary")), ([b"ours"], [b"Accept", b"Origin"]))
 
+    def test_what_an_answer_varies_by_is_said_once(self) -> None:
+        """Whatever the model server has said of it, in which letters and beside what."""
+        for said, expected in (
+            ([b"Origin"], [b"Origin"]),
+            ([b"origin", b"Accept"], [b"Accept", b"Origin"]),
+            ([b"Accept , ORIGIN,x"], [b"Accept, x", b"Origin"]),
+            ([b"*"], [b"*", b"Origin"]),
+            ([b"X-Origin"], [b"X-Origin", b"Origin"]),
+        ):
+
+            def act(request: Request, said: list[bytes] = said) -> bytes:
+                request.standing = [(b"vary", b"Origin")]
+                request.relayed = [(b"vary", value) for value in said]
+                return b""
+
+            self.assertEqual(Door(act).call().send(get()).answer().all(b"vary"), expected, said)
+
 
 class ResourceTests(SynchronousTestCase):
     """Ordinary resources of Twisted's, behind the site."""

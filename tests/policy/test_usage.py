@@ -68,6 +68,20 @@ class AskingTests(SynchronousTestCase):
         body = chat(stream_options={}).replace(b"stream_options", b"stream\\u005foptions")
         self.assertIsNone(asking(body))
 
+    @given(st.data())
+    def test_only_the_top_level_is_touched(self, data: st.DataObject) -> None:
+        """However names are spelled and whatever stands deeper: what is sent differs by our question alone."""
+        spellings = st.sampled_from(["stream_options", "stream\\u005foptions", "\\u0073tream_options", "y"])
+        options = st.sampled_from(["{}", "null", '{"include_usage":false}', '{"include_usage":true}'])
+        deeper = st.builds('{{"{}":{}}}'.format, spellings, options)
+        members = [f'"{data.draw(spellings)}":{data.draw(options)}']
+        members += [f'"x":{data.draw(deeper)}', f'"z":[{data.draw(deeper)}]']
+        rest = '"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]'
+        body = "{" + ", ".join([*data.draw(st.permutations(members)), rest]) + "}"
+        sent = asking(body.encode())
+        if sent is not None:
+            self.assertEqual(json.loads(sent), {**json.loads(body), "stream_options": {"include_usage": True}})
+
     def test_only_streams_of_two_protocols(self) -> None:
         """The others tell it unasked."""
         self.assertIsNone(asking(chat(stream=False)))

@@ -17,7 +17,7 @@ from hadesgw.policy import refusals
 from hadesgw.policy.budget import Budget
 from hadesgw.policy.request_body import ROUTES, BodyLimits
 from hadesgw.resources.layer import Layer
-from hadesgw.resources.models import Models
+from hadesgw.resources.models import Catalogue, Models
 from hadesgw.resources.proxy import Proxy
 from hadesgw.resources.validation import ABSENT_SECONDS, TokenCounter, Validation
 from tests.http.model_server import ModelServer, ProxyNotes, make_agent, measured, request_lines
@@ -219,7 +219,7 @@ class FormTests(Case):
         """The very bytes, with the limit it got."""
         self.build(budget=Budget(1_000_000, 1000))
         Layer.__init__(
-            self.door.site.resource, Proxy(self.agent, self.models, lambda path: CAP, 60.0, ProxyNotes())
+            self.door.site.resource, Proxy(self.agent, Catalogue([self.models]), lambda path: CAP, 60.0, ProxyNotes())
         )
         caller = self.call(b'{"model":"m" ,"x":"\xc3\xa9\\u00e9" }')
         head, _, body = self.server.heard().partition(b"\r\n\r\n")
