@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Browser, Page } from "@playwright/test";
 import { Bench, t } from "./bench";
 import { expect, test } from "./fixtures";
-import { Actor, build, delta, done, type Line, project, Stage } from "./stage";
+import { Actor, build, delta, done, type Line, project, Stage, usage } from "./stage";
 
 const runs = Number(process.env.RUNS ?? 5);
 const large = `[limits.body]\n"/v1/chat/completions" = "64MiB"\n`;
@@ -127,63 +127,146 @@ for (const { pace, tokens, most } of paces) {
   });
 }
 
-test("a session of 1,000 turns", async ({ browser }) => {
-  test.setTimeout(1_800_000);
-  const turns = Number(process.env.TURNS ?? 1000);
-  const stage = await Stage.open((folder) => new Actor(folder), large);
-  const says: Line = { pieces: [delta({ role: "assistant", content: "" }) + delta({ content: "A short answer with `code`, **weight** and a list:\n\n- one\n- two\n" }) + delta({}, "stop") + done] };
-  stage.model.lines.push(...Array.from({ length: turns }, () => says));
-  const { bench, close } = await fresh(browser, stage);
-  const { page } = bench;
-  // In the page, as fast as it goes: what a user does a thousand times.
-  const began = performance.now();
-  await page.evaluate(async (turns) => {
+const turns = Number(process.env.TURNS ?? 1000);
+const strokes = 200;
+
+/** What the actor says in each turn of the long session. */
+const short_answer: Line = {
+  pieces: [delta({ role: "assistant", content: "" }) + delta({ content: "A short answer with `code`, **weight** and a list:\n\n- one\n- two\n" }) + delta({}, "stop") + usage(20, 18) + done],
+};
+
+/** 500 tokens a second for eight seconds, ten of them in a piece. */
+const long_answer: Line = {
+  pieces: [
+    delta({ role: "assistant", content: "" }),
+    ...Array.from({ length: 400 }, (_, piece) => Array.from({ length: 10 }, (_, at) => delta({ content: (piece * 10 + at) % 60 === 59 ? ".\n\n" : " word" })).join("")),
+    delta({}, "stop") + done,
+  ],
+  pause_ms: 20,
+};
+
+/** In the page, as fast as it goes: what a user does a thousand times. Gives how long each turn took, in ms. */
+function hold_conversation(page: Page): Promise<number[]> {
+  return page.evaluate(async (turns) => {
     const field = document.querySelector<HTMLTextAreaElement>("#prompt")!;
     const shown = document.getElementsByTagName("article");
     const composer = document.querySelector(".composer")!;
     const until = async (found: () => boolean) => { while (!found()) await new Promise((go) => setTimeout(go, 2)); };
+    const took: number[] = [];
     for (let turn = 0; turn < turns; turn += 1) {
+      const began = performance.now();
       field.value = `Prompt ${turn}`;
       field.dispatchEvent(new InputEvent("input", { bubbles: true }));
       await new Promise((go) => setTimeout(go));
       field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
       await until(() => shown.length > turn && !composer.querySelector(".stop"));
+      took.push(performance.now() - began);
     }
+    return took;
   }, turns);
-  add(`${turns} turns: a turn, in the mean`, "ms", [(performance.now() - began) / turns]);
-  expect(await bench.turns.count()).toBe(turns);
+}
 
-  const keys: number[] = [], shown: number[] = [];
+/** Types, and gives for each key how long it took from the event to the frame that shows it, in ms. */
+async function type(page: Page, keys: number): Promise<number[]> {
+  await page.locator("#prompt").focus();
+  await page.evaluate(() => {
+    const latencies: number[] = ((window as unknown as { latencies: number[] }).latencies = []);
+    document.addEventListener("keydown", (event) => {
+      requestAnimationFrame(() => {
+        const { port1, port2 } = new MessageChannel(); // its message comes when the frame has been painted
+        port1.onmessage = () => latencies.push(performance.now() - event.timeStamp);
+        port2.postMessage(null);
+      });
+    }, { capture: true });
+  });
+  for (let key = 0; key < keys; key += 1) {
+    await page.keyboard.press(key % 40 === 39 ? "Shift+Enter" : "abcdefgh "[key % 9]!);
+    await page.waitForTimeout(30);
+  }
+  return page.evaluate(() => (window as unknown as { latencies: number[] }).latencies);
+}
+
+async function heap_of(page: Page): Promise<number> {
+  const session = await page.context().newCDPSession(page);
+  await session.send("HeapProfiler.collectGarbage");
+  const { usedSize } = await session.send("Runtime.getHeapUsage");
+  await session.detach();
+  return usedSize / 1024 / 1024;
+}
+
+test(`a session of ${turns} turns`, async ({ browser }) => {
+  test.setTimeout(1_800_000);
+  const stage = await Stage.open((folder) => new Actor(folder), large);
+  stage.model.lines.push(...Array.from({ length: turns }, () => short_answer));
+  const { bench, close } = await fresh(browser, stage);
+  const { page } = bench;
+  const of = (what: string) => `${turns} turns: ${what}`;
+  const empty = await type(page, strokes);
+  await bench.prompt.fill("");
+  const took = await hold_conversation(page);
+  add(of("a turn, the first hundred"), "ms", took.slice(0, 100));
+  add(of("a turn, the last hundred"), "ms", took.slice(-100));
+  add(of("JS heap when all were held in one page"), "MiB", [await heap_of(page)]);
+
+  const keys: number[] = [], first: number[] = [], whole: number[] = [], scrolled: number[] = [], heap: number[] = [];
+  const idle: number[] = [], busy: number[] = [], tasks: number[] = [], edited: number[] = [];
   for (let run = 0; run < runs; run += 1) {
-    await page.reload();
+    await page.reload({ waitUntil: "commit" });
     const began = performance.now();
     await expect(bench.log).toContainText(`Prompt ${turns - 1}`);
-    shown.push(performance.now() - began);
-    await expect(bench.turns).toHaveCount(turns, { timeout: 60_000 }); // the earlier ones come when the page is idle
-    await bench.prompt.focus();
-    await page.evaluate(() => {
-      const latencies: number[] = ((window as unknown as { latencies: number[] }).latencies = []);
-      document.addEventListener("keydown", (event) => {
-        requestAnimationFrame(() => {
-          const { port1, port2 } = new MessageChannel(); // its message comes when the frame has been painted
-          port1.onmessage = () => latencies.push(performance.now() - event.timeStamp);
-          port2.postMessage(null);
-        });
-      }, { capture: true });
-    });
-    for (let key = 0; key < 40; key += 1) {
-      await page.keyboard.press("abcdefgh "[key % 9]!);
-      await page.waitForTimeout(60);
+    first.push(performance.now() - began);
+    await expect(bench.turns).toHaveCount(turns + run, { timeout: 60_000 }); // the earlier ones come when the page is idle
+    whole.push(performance.now() - began);
+    heap.push(await heap_of(page));
+    await watch_frames(page);
+    await page.waitForTimeout(2000);
+    idle.push(p95((await seen_frames(page)).frames));
+
+    keys.push(p95(await type(page, strokes)));
+    await bench.prompt.fill("");
+
+    await bench.log.hover();
+    await watch_frames(page);
+    for (let turn = 0; turn < 60; turn += 1) {
+      await page.mouse.wheel(0, -1500);
+      await page.waitForTimeout(20);
     }
-    keys.push(p95(await page.evaluate(() => (window as unknown as { latencies: number[] }).latencies)));
+    scrolled.push(p95((await seen_frames(page)).frames));
+
+    stage.model.lines.push(long_answer);
+    await bench.prompt.fill("At length");
+    await bench.prompt.press("Enter");
+    await expect(bench.answer).toContainText("word");
+    await watch_frames(page);
+    await page.getByRole("button", { name: t.composer.stop, exact: true }).waitFor({ state: "detached", timeout: 60_000 });
+    const seen = await seen_frames(page);
+    busy.push(p95(seen.frames));
+    tasks.push(seen.tasks.length);
+
+    // Editing an early turn begins a branch of its own; the arrow leads back to the long one, for the next run.
+    stage.model.lines.push(short_answer);
+    await bench.turns.nth(9).scrollIntoViewIfNeeded();
+    await bench.button(t.turn.edit, bench.turns.nth(9)).click();
+    const field = page.getByRole("textbox", { name: t.turn.edit });
+    await field.fill("Another prompt");
+    const sent = performance.now();
+    await field.press("Enter");
+    await expect(bench.turns).toHaveCount(10);
+    edited.push(performance.now() - sent);
+    await bench.settled();
+    for (let back = 0; back <= run; back += 1) await bench.button(t.turn.earlier, bench.turns.nth(Math.min(9, (await bench.turns.count()) - 1))).click();
+    await expect(bench.log).toContainText("At length");
   }
-  add(`${turns} turns: from reload to the last of them`, "ms", shown);
-  add(`${turns} turns: key to frame p95`, "ms", keys, 50);
-  const heap = await page.context().newCDPSession(page).then(async (session) => {
-    await session.send("HeapProfiler.collectGarbage");
-    return session.send("Runtime.getHeapUsage");
-  });
-  add(`${turns} turns: JS heap`, "MiB", [heap.usedSize / 1024 / 1024]);
+  add("an empty session: key to frame p95", "ms", [p95(empty)]);
+  add(of(`key to frame p95 of ${strokes}`), "ms", keys, 50);
+  add(of("from reload to the last of them"), "ms", first);
+  add(of("from reload to all of them"), "ms", whole);
+  add(of("idle: frame p95"), "ms", idle);
+  add(of("scrolled through: frame p95"), "ms", scrolled);
+  add(of("500 tok/s at the end: frame p95"), "ms", busy);
+  add(of("500 tok/s at the end: long tasks"), "", tasks);
+  add(of("an early prompt edited: shown after"), "ms", edited);
+  add(of("JS heap after a reload"), "MiB", heap);
   await close();
   await stage.close();
 });

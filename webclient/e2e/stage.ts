@@ -308,6 +308,12 @@ export function delta(change: unknown, finish: string | null = null, model = mod
   });
 }
 
+/** The chunk that says how many tokens a prompt and its answer had. */
+export const usage = (prompt: number, completion: number): string => event({
+  id: "chatcmpl-1", object: "chat.completion.chunk", created: 1, model: model_name, choices: [],
+  usage: { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion },
+});
+
 /** A whole stream that says `text`. */
 export const says = (text: string): Line => ({
   pieces: [delta({ role: "assistant", content: "" }), delta({ content: text }), delta({}, "stop"), done],

@@ -15,7 +15,6 @@ import { Inspector } from "./inspector/inspector";
 import { once } from "./idle";
 import { Chip, QuietButton, use_loaded } from "./parts";
 import { SessionsPane } from "./sessions/pane";
-import { ReplayBar } from "./sessions/replay";
 import { t } from "./strings";
 import { TranscriptLog } from "./transcript/transcript";
 
@@ -60,7 +59,7 @@ export function App({ bench }: { bench: Bench }) {
         )}
         <main class="pane middle" inert={covered}>
           <MiddleHead />
-          <ReplayBar />
+          <OfRecord />
           <TranscriptLog />
           <Composer />
         </main>
@@ -151,6 +150,18 @@ function Dialogs() {
     bench.toast.value = t.chunk_failed;
   });
   return dialog && Loaded && <Loaded dialog={dialog} />;
+}
+
+const load_replay = once(() => import("./later").then((chunk) => chunk.ReplayBar));
+
+/** The controls of a record come with the first one that is opened. */
+function OfRecord() {
+  const bench = use_bench();
+  const replay = bench.replay.value;
+  const Loaded = use_loaded(replay ? load_replay : null, () => {
+    bench.toast.value = t.chunk_failed;
+  });
+  return replay && Loaded && <Loaded />;
 }
 
 /** Opens and closes the outer panes when the room for them changes. */

@@ -1,5 +1,6 @@
-// What the page does not need to begin with, as one chunk: dialogs, and coding sessions.
+// What the page does not need to begin with, as one chunk: dialogs, coding sessions, and the controls of a record.
 
 export { OpenDialog } from "./chrome/dialogs";
 export { join } from "./coding/join";
+export { ReplayBar } from "./sessions/replay";
 export { CodingCard } from "./transcript/coding";
