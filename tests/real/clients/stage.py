@@ -55,15 +55,16 @@ class RehearsalModel:
     """`python -m hadesgw.demo` as a child, on `folder/model.sock`, as fast as its reader.
 
     :param script: rules of a test's own in TOML, or "".
+    :param name: of the model.
     """
 
-    def __init__(self, folder: Path, script: str) -> None:
+    def __init__(self, folder: Path, script: str, name: str = MODEL) -> None:
         self.folder = folder
         self.socket = folder / "model.sock"
         self.client = Client(self.socket, {})
         self.child: subprocess.Popen[bytes] | None = None
         self.command: list[str | Path] = [sys.executable, "-m", "hadesgw.demo", "--socket", self.socket]
-        self.command += ["--model", MODEL, "--tokens-per-second", "0", "--context-tokens", str(CONTEXT)]
+        self.command += ["--model", name, "--tokens-per-second", "0", "--context-tokens", str(CONTEXT)]
         if script:
             (folder / "script.toml").write_text(script)
             self.command += ["--script", folder / "script.toml"]

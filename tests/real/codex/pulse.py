@@ -1,7 +1,7 @@
 """A client that asks for a small chat completion again and again, in a process of its own, and times each answer.
 
-`HADESGW_TOKEN=... python -m tests.real.codex.pulse PORT` prints a line for each: when it was asked, by the monotonic
-clock, and how long it took, in seconds.
+`HADESGW_TOKEN=... python -m tests.real.codex.pulse PORT` prints a line for each: when it was asked, by the
+monotonic clock, and how long it took, in seconds.
 """
 
 from __future__ import annotations
@@ -15,13 +15,30 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import quantiles
+from typing import Any
 
-from tests.real.clients.stage import MODEL
 from tests.real.gateway import PROJECT, Gateway
 from tests.real.processes import end, start
 
 PAUSE_SECONDS = 0.02
-_BODY = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "rehearse: long tokens=4"}]})
+CHAT_MODEL = "chat"
+"""The name of a model that chats have for themselves."""
+NICE = ("nice", "-n", "10")
+"""What the agents' model server is started with: it is no part of what is measured."""
+_BODY = json.dumps({"model": CHAT_MODEL, "messages": [{"role": "user", "content": "rehearse: long tokens=4"}]})
+
+
+class TwoModels(Gateway):
+    """A gateway with a model server for its chats besides that of the agents."""
+
+    def __init__(self, *given: Any, chats: Path) -> None:
+        super().__init__(*given)
+        self.chats = chats
+
+    def _configuration(self) -> dict[str, Any]:
+        ours = super()._configuration()
+        ours["upstream"].append({"name": "chats", "socket": str(self.chats), "models": [CHAT_MODEL]})
+        return ours
 
 
 class Pulse:
@@ -30,7 +47,7 @@ class Pulse:
     :param log: where it prints.
     """
 
-    def __init__(self, gateway: Gateway, log: Path) -> None:
+    def __init__(self, gateway: TwoModels, log: Path) -> None:
         self.gateway = gateway
         self.log = log
 
@@ -67,8 +84,8 @@ def main(port: int, token: str) -> None:
         asked = time.monotonic()
         connection.request("POST", "/v1/chat/completions", _BODY, fields)
         answer = connection.getresponse()
-        body = answer.read()
-        assert answer.status == 200, body
+        told = answer.read()
+        assert answer.status == 200, told
         print(f"{asked:.6f} {time.monotonic() - asked:.6f}", flush=True)
         pause.wait(PAUSE_SECONDS)
 

@@ -7,9 +7,7 @@ import os
 import random
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from unittest import SkipTest
@@ -20,37 +18,17 @@ from hadesgw.sessions.codex_home import remove_tree
 from tests.real.clients.environment import CLIENTS, CODEX, cache_folder
 from tests.real.clients.stage import CONTEXT, MODEL, RehearsalModel
 from tests.real.codex.mischief import EDIT, ENGINES, HELLO, Mischief
-from tests.real.codex.pulse import Pulse, p95
+from tests.real.codex.pulse import CHAT_MODEL, NICE, Pulse, TwoModels
+from tests.real.codex.rounds import Rounds
 from tests.real.codex.traps import CONNECTED, OUTSIDE, SECRETS, SLEEP, Decoy, Openings, Surroundings, script
-from tests.real.gateway import Gateway
 from tests.real.processes import PROC
 from tests.real.waiting import wait_for
 
 CYCLES = int(os.environ.get("HADESGW_SESSION_CYCLES", "24"))
 SEED = int(os.environ.get("HADESGW_SESSION_SEED", "7"))
-ROUNDS = 4
-CALM_SECONDS = 3.0
-SLOWER = 2.0
-"""How much longer a chat may take while all this goes on."""
-GRACE_SECONDS = 0.005
-MOST_WAITING = 0.05
-"""The part of the time for which the gateway may have waited for a CPU where chats are judged."""
+ROUNDS = 8
 SPARE_DESCRIPTORS = 2
 """Connections to the model servers that are kept for the next request."""
-
-
-@dataclass(frozen=True)
-class Round:
-    """What chats have felt.
-
-    :ivar calm: seconds within which 95 of 100 were answered while nothing else went on.
-    :ivar busy: the same while sessions went wrong.
-    :ivar waited: the part of that time in which the gateway waited for a CPU.
-    """
-
-    calm: float
-    busy: float
-    waited: float
 
 
 class CycleTests(SynchronousTestCase):
@@ -67,11 +45,16 @@ class CycleTests(SynchronousTestCase):
         self.addCleanup(remove_tree, self.state)
         self.around = Surroundings(base)
         self.model = RehearsalModel(self.around.model, script(self.around))
-        self.addCleanup(self.model.stop)
-        self.model.start()
+        self.model.command[:0] = NICE
+        (base / "chats").mkdir()
+        chats = RehearsalModel(base / "chats", "", CHAT_MODEL)
+        for model in (self.model, chats):
+            self.addCleanup(model.stop)
+            model.start()
         self.decoy = Decoy(self.around.model / "decoy.sock")
         self.addCleanup(self.decoy.close)
-        self.gateway = Gateway(self.around.gateway, self.model.socket, [MODEL], self.sections(kit.codex))
+        sections = self.sections(kit.codex)
+        self.gateway = TwoModels(self.around.gateway, self.model.socket, [MODEL], sections, chats=chats.socket)
         self.addCleanup(self.gateway.stop)
         self.gateway.start()
         with open(self.around.gateway / "clients.toml", "a") as clients:
@@ -104,37 +87,26 @@ class CycleTests(SynchronousTestCase):
         self.addCleanup(openings.close)
         self.pulse.start()
         self.addCleanup(self.pulse.stop)
-        rounds = [self.round(number) for number in range(ROUNDS)]
-        self.report(rounds)
+        rounds = Rounds(self.pulse)
+        for number in range(ROUNDS):
+            rounds.play(lambda: self.live(number))  # noqa: B023 - called at once
+        print(f"{CYCLES} cycles, seed {SEED}: {dict(self.mischief.done)}")
         self.assertEqual(openings.take(), [])
         self.judge_surroundings(digest)
         self.judge_words()
         self.pulse.stop()
         wait_for(lambda: self.gateway.fds() <= before + SPARE_DESCRIPTORS, "no descriptor is left over", seconds=60)
-        self.judge_chats(rounds)
+        self.assertIsNone(rounds.complaint())
         self.work_on()
 
     def lay(self) -> None:
         self.around.lay(self.mischief.chance, [self.model.socket, self.decoy.path])
 
-    def round(self, number: int) -> Round:
-        """Time chats while nothing else goes on, and during a share of the cycles."""
-        begun = time.monotonic()
-        Event().wait(CALM_SECONDS)
-        calmed, waited = time.monotonic(), self.waited()
+    def live(self, number: int) -> None:
+        """A share of the cycles."""
         for cycle in range(number, CYCLES, ROUNDS):
             self.lay()
             self.mischief.live(ENGINES[cycle // ROUNDS % len(ENGINES)])
-        over = time.monotonic()
-        return Round(
-            p95(self.pulse.between(begun, calmed)),
-            p95(self.pulse.between(calmed, over)),
-            (self.waited() - waited) / (over - calmed),
-        )
-
-    def waited(self) -> float:
-        """Seconds for which the gateway could have gone on, and the machine had no CPU for it: proc(5), `schedstat`."""
-        return int((PROC / str(self.gateway.pid) / "schedstat").read_text().split()[1]) / 1e9
 
     def settled_descriptors(self) -> int:
         """How many the gateway has when connections that it keeps for a while are gone."""
@@ -176,22 +148,6 @@ class CycleTests(SynchronousTestCase):
                 ear.say("input", text)
                 self.assertEqual(ear.turn()[-1]["content"]["status"], "completed")
         self.mischief.end()
-
-    def report(self, rounds: list[Round]) -> None:
-        print(f"{CYCLES} cycles, seed {SEED}: {dict(self.mischief.done)}")
-        for each in rounds:
-            print(
-                f"chat p95: {1000 * each.calm:.1f} ms when calm, {1000 * each.busy:.1f} ms with cycles"
-                f" ({each.busy / each.calm:.2f} x), while it waited for a CPU {100 * each.waited:.1f} % of the time"
-            )
-
-    def judge_chats(self, rounds: list[Round]) -> None:
-        """Nobody was kept waiting by the gateway; what a machine with too few CPUs does to chats is not its doing."""
-        fair = [each for each in rounds if each.waited < MOST_WAITING]
-        if not fair:
-            print("the machine had no CPU to spare: what sessions do to chats cannot be judged here")
-        elif not any(each.busy <= max(SLOWER * each.calm, each.calm + GRACE_SECONDS) for each in fair):
-            self.fail(f"chats were slowed down: {fair}")
 
 
 def sleepers() -> list[str]:
