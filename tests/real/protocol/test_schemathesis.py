@@ -33,7 +33,7 @@ class SchemathesisTests(RehearsedTestCase):
         command += ["--exclude-path-regex", "events|stop", "--max-examples", "8", "--seed", "7", "--no-color"]
         command += ["--request-timeout", "30", "--phases", "coverage,fuzzing", "--generation-deterministic"]
         folder = self.gateway.folder  # where it leaves what it remembers
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=folder)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False, cwd=folder)
         self.assertEqual(done.returncode, 0, done.stdout[-6000:])
         generated = re.search(r"(\d+) generated", done.stdout)
         assert generated is not None, done.stdout

@@ -25,7 +25,7 @@ class WebsocketsTests(RehearsedTestCase):
         ticket = self.client.ask("POST", "/api/ticket", b"").json()["ticket"]
         url = f"ws://127.0.0.1:{self.gateway.port}/ws/codex"
         command = [self.kit.python, "-I", VISITOR, url, self.gateway.token, ticket]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         self.assertEqual(done.returncode, 0, done.stderr[-3000:])
         seen = json.loads(done.stdout)
         dialog = seen.pop("dialog")

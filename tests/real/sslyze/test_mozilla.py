@@ -63,7 +63,7 @@ class MozillaTests(SynchronousTestCase):
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         verdict = f"{place}: OK - Compliant." in done.stdout
