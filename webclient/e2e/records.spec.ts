@@ -81,6 +81,11 @@ test("what is masked is not in the page, nor in a record", async ({ bench, page,
     expect(await page.content(), tab).not.toContain(canary);
   }
   expect(await page.evaluate(() => [...document.querySelectorAll("input, textarea")].map((field) => (field as HTMLInputElement).value).join())).not.toContain(canary);
+  const search = page.getByRole("searchbox", { name: t.sessions.find });
+  await search.fill(canary.slice(0, 6));
+  await expect(page.locator(".hit mark")).toHaveText("••••••");
+  expect(await page.content()).not.toContain(canary);
+  await search.fill("");
   const record = await exported(bench, true);
   expect(record).not.toContain(canary);
   expect(bodies(record).map(String).join()).not.toContain(canary);

@@ -128,7 +128,10 @@ export interface Sessions {
   rename(id: string, title: string): Promise<void>;
   archive(id: string, archived: boolean): Promise<void>;
   remove(id: string): Promise<void>;
-  /** Searches titles and everything said, newest first, at most 50. An empty query finds nothing. */
+  /**
+   * Searches titles and everything said, newest first, at most 50. An empty query finds nothing. Payloads are shown masked
+   * while the settings say so. Rejects if the part of the page that searches cannot be had.
+   */
   search(query: string): Promise<readonly SearchHit[]>;
 }
 

@@ -684,6 +684,24 @@ describe("keeping", () => {
     expect(engine.sessions.list.value).toEqual([]);
   });
 
+  it("finds what is masked, and shows of it what the transcript shows", async () => {
+    const arguments_ = JSON.stringify({ city: "Rome", depth: 12 });
+    const call = { index: 0, id: "c", type: "function", function: { name: "lookup", arguments: arguments_ } };
+    (await ask("Weather?")).head().delta({ tool_calls: [call] }, "tool_calls").done();
+    await settle();
+    thread().answer(calls()[0]!.id, "It pours over Rome");
+    await settle();
+    page.gateway.last.head().delta({ content: "Rain" }, "stop").done();
+    await settle();
+    const found = async (query: string): Promise<string[]> =>
+      (await engine.sessions.search(query)).map(({ before, match, after }) => `${before}[${match}]${after}`);
+    expect(await found("rome")).toEqual(['{"city":"[••••]","depth":11}']);
+    expect(await found("pours")).toEqual(["•••[•••••]••••••••••"]);
+    expect(await found("lookup")).toEqual(["[lookup]"]);
+    engine.settings.change({ redaction: false });
+    expect(await found("pours")).toEqual(["It [pours] over Rome"]);
+  });
+
   it("holds five sessions in memory and reads others again", async () => {
     const ids: string[] = [];
     for (let count = 0; count < 7; count += 1) {

@@ -17,6 +17,7 @@ const IDLE_AFTER_MS = 2_000;
 function prepare(): void {
   void loadMarkdown();
   import("./records").catch(() => undefined);
+  import("./search").catch(() => undefined);
 }
 
 /** Makes it; `boot` then reads and asks. A key in the page's address is taken out of there at once. */

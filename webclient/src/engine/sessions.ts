@@ -2,7 +2,7 @@
 // still being answered. The rest is on the shelf.
 
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals-core";
-import type { EngineKind, Item, Thread, Turn } from "../model";
+import type { EngineKind, Thread } from "../model";
 import type { SearchHit, Sessions } from "./api";
 import { leaveBehind, takeUp } from "./journal";
 import { read, write } from "./settings";
@@ -15,7 +15,6 @@ const DRAFT = "hadesgw.draft.";
 const NEW = "new";
 const KEEP_DRAFT_MS = 300;
 const MOST_HITS = 50;
-const AROUND_A_HIT = 60;
 
 type Surround = Omit<Around, "shelf" | "listed" | "kept" | "drafts">;
 
@@ -130,6 +129,8 @@ export class KeptSessions implements Sessions {
   async search(query: string): Promise<readonly SearchHit[]> {
     const wanted = query.trim().toLowerCase();
     if (wanted === "") return [];
+    const { excerpt, foundIn } = await import("./search");
+    const { redaction } = this.#around.settings();
     const titles = new Map(this.#list.value.map((thread) => [thread.id, thread.title]));
     const hits: (SearchHit & { at: number })[] = this.#list.value.flatMap((thread) => {
       const found = excerpt(thread.title, wanted);
@@ -137,7 +138,7 @@ export class KeptSessions implements Sessions {
     });
     await this.#writing;
     await this.#shelf.eachTurn((turn) => {
-      const found = titles.has(turn.thread) ? foundIn(turn, wanted) : null;
+      const found = titles.has(turn.thread) ? foundIn(turn, wanted, redaction) : null;
       if (found)
         hits.push({ thread: turn.thread, title: titles.get(turn.thread)!, turn: turn.id, ...found, at: turn.created });
       return true;
@@ -260,32 +261,3 @@ export class KeptSessions implements Sessions {
 const isLive = (state: Thread["state"]): boolean => ["connecting", "queued", "streaming", "running"].includes(state);
 
 const inOrder = (threads: readonly Thread[]): Thread[] => [...threads].sort((a, b) => b.updated - a.updated);
-
-type Excerpt = Pick<SearchHit, "before" | "match" | "after">;
-
-function excerpt(text: string, wanted: string): Excerpt | null {
-  const at = text.toLowerCase().indexOf(wanted);
-  if (at < 0) return null;
-  const end = at + wanted.length;
-  const start = Math.max(0, at - AROUND_A_HIT);
-  return {
-    before: (start > 0 ? "…" : "") + text.slice(start, at),
-    match: text.slice(at, end),
-    after: text.slice(end, end + AROUND_A_HIT) + (end + AROUND_A_HIT < text.length ? "…" : ""),
-  };
-}
-
-/** The first place in a turn where it stands. Payloads of tools are searched too: nothing leaves the page by that. */
-function foundIn(turn: Turn, wanted: string): Excerpt | null {
-  for (const text of turn.items.flatMap(textsOf)) {
-    const found = excerpt(text, wanted);
-    if (found) return found;
-  }
-  return null;
-}
-
-function textsOf(item: Item): string[] {
-  if (item.kind === "toolCall") return [item.name, item.arguments, item.result?.text ?? ""];
-  if (item.kind === "memory") return [item.message];
-  return "text" in item ? [item.text] : [];
-}

@@ -18,6 +18,8 @@ import { SessionsPane } from "./sessions/pane";
 import { t } from "./strings";
 import { TranscriptLog } from "./transcript/transcript";
 
+const LATER_MS = 3000;
+
 export function App({ bench }: { bench: Bench }) {
   use_room(bench);
   use_theme(bench);
@@ -31,7 +33,12 @@ export function App({ bench }: { bench: Bench }) {
     if (shown) void import("./later").then((chunk) => chunk.join(bench, shown));
     const on_key = (event: KeyboardEvent) => global_keys(bench, event);
     document.addEventListener("keydown", on_key);
-    return () => document.removeEventListener("keydown", on_key);
+    // What comes later comes before it is wanted: by then there may be no network.
+    const loading = setTimeout(() => void import("./later").catch(() => undefined), LATER_MS);
+    return () => {
+      clearTimeout(loading);
+      document.removeEventListener("keydown", on_key);
+    };
   }, []);
   const room = bench.room.value;
   const sessions = bench.sessions_open.value;

@@ -4,23 +4,12 @@ import { useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { type Bench, inspect, set_revealed, tabs, use_bench, use_revealed, type Tab } from "../bench";
 import { Icon } from "../icon";
-import { QuietButton } from "../parts";
+import { once } from "../idle";
+import { QuietButton, use_loaded } from "../parts";
 import { t } from "../strings";
-import { MemoryPanel } from "./memory";
-import { RawPanel } from "./raw";
 import { RequestPanel } from "./request";
-import { StreamPanel } from "./stream";
-import { TimingsPanel } from "./timings";
-import { ToolsPanel } from "./tools";
 
-const panels: Record<Tab, (props: { shown: Shown }) => preact.ComponentChildren> = {
-  request: RequestPanel,
-  stream: StreamPanel,
-  tools: () => <ToolsPanel />,
-  memory: () => <MemoryPanel />,
-  timings: TimingsPanel,
-  raw: RawPanel,
-};
+const load_panels = once(() => import("../later").then((chunk) => chunk.panels));
 
 export type Shown = NonNullable<Bench["attempt"]["value"]>;
 
@@ -37,7 +26,6 @@ function OfExchange() {
   const bench = use_bench();
   const shown = bench.attempt.value;
   const tab = bench.tab.value;
-  const Panel = panels[tab];
   // Bodies and frames of the past are kept apart from the rest, and come when somebody looks.
   useSignalEffect(() => {
     const view = bench.attempt.value?.view;
@@ -65,10 +53,24 @@ function OfExchange() {
         aria-labelledby={`tab-${tab}`}
         tabIndex={tab === "stream" ? undefined : 0}
       >
-        {shown || of_session.includes(tab) ? <Panel shown={shown!} /> : <p class="hollow">{t.inspector.nothing}</p>}
+        {!shown && !of_session.includes(tab) ? (
+          <p class="hollow">{t.inspector.nothing}</p>
+        ) : tab === "request" ? (
+          <RequestPanel shown={shown!} />
+        ) : (
+          <LaterPanel tab={tab} shown={shown!} />
+        )}
       </div>
     </>
   );
+}
+
+function LaterPanel({ tab, shown }: { tab: Exclude<Tab, "request">; shown: Shown }) {
+  const bench = use_bench();
+  const Panel = use_loaded(load_panels, () => {
+    bench.toast.value = t.chunk_failed;
+  })?.[tab];
+  return Panel ? <Panel shown={shown} /> : null;
 }
 
 function Tabs() {

@@ -186,13 +186,18 @@ function Row({ thread, now }: { thread: Thread; now: number }) {
 }
 
 function use_hits(query: string): readonly SearchHit[] | null {
-  const { sessions } = use_bench().engine;
+  const bench = use_bench();
+  const { sessions } = bench.engine;
   const [hits, set_hits] = useState<readonly SearchHit[] | null>(null);
   useEffect(() => {
     set_hits(null);
     if (query.trim() === "") return;
     let gone = false;
-    const timer = setTimeout(() => void sessions.search(query).then((found) => gone || set_hits(found)), 120);
+    const failed = () => {
+      bench.toast.value = t.chunk_failed;
+    };
+    const search = () => void sessions.search(query).then((found) => gone || set_hits(found), failed);
+    const timer = setTimeout(search, 120);
     return () => {
       gone = true;
       clearTimeout(timer);
