@@ -373,7 +373,7 @@ class Repository:
         done = await self._checked(
             "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--ignore-submodules=all"
         )
-        return _parse_status(done.output, done.truncated)
+        return parse_status(done.output, done.truncated)
 
     async def head_tree(self) -> str | None:
         """The id of the last commit's tree; None when there is no commit yet."""
@@ -499,11 +499,11 @@ def _commit(record: str) -> Commit:
     return Commit(commit, author, int(when), subject)
 
 
-def _parse_status(output: bytes, truncated: bool) -> GitStatus:
-    """Porcelain format 2 (git-status(1)), with NUL between the records."""
+def parse_status(output: bytes, truncated: bool) -> GitStatus:
+    """Porcelain format 2 (git-status(1)), with NUL after each record; one that was cut is left out."""
     branch = commit = None
     changes = []
-    records = iter(output.decode("utf-8", "replace").split("\0"))
+    records = iter(output.decode("utf-8", "replace").split("\0")[:-1])
     for record in records:
         if record.startswith("# branch.oid ") and "(initial)" not in record:
             commit = record.removeprefix("# branch.oid ")
