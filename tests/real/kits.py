@@ -34,9 +34,9 @@ from tests.real.waiting import NeverHappened, wait_for
 
 CACHE = Path(os.environ.get("HADESGW_CACHE") or "~/.cache/hadesgw").expanduser().absolute()
 
-LOCK_SECONDS = 1800.0
-STEP_SECONDS = 300.0
-INSTALL_SECONDS = 1500.0
+LOCK_SECONDS = 3600.0
+STEP_SECONDS = 600.0
+INSTALL_SECONDS = 2400.0
 
 PIP = ("-m", "pip", "--no-input", "--disable-pip-version-check")
 EXACTLY = ("--progress-bar=off", "--only-binary=:all:", "--require-hashes")
