@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.internet import reactor  # noqa: TID251 - the one that trial runs
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.trial.unittest import TestCase
 
 from hadesgw.sessions.app_server import CodexEngine, Confinement
@@ -66,11 +66,15 @@ class EngineTestCase(StagedTestCase, TestCase):
         return CodexEngine(
             reactor,
             lambda: find_program(str(program)),
-            Homes(self.state, [], remove_tree),
+            Homes(self.state, [], self.remove_home),
             Confinement(enclosed=self.enclosed, hidden=[self.stage.gateway.folder], readable=readable, nice=()),
             os.environ,
             os.urandom,
         )
+
+    def remove_home(self, home: Path) -> Deferred[None]:
+        """Take an agent's folder away."""
+        return maybeDeferred(remove_tree, home)
 
     def git(self, *arguments: str) -> str:
         """What git prints in the workspace."""
