@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -26,3 +27,13 @@ class NicenessTests(SynchronousTestCase):
         with tempfile.TemporaryDirectory() as nowhere:
             self.patch(os, "environ", {"PATH": nowhere})
             self.assertEqual(nice_command(3), ())
+
+    def test_not_allowed(self) -> None:
+        """Nor where the system forbids it, as a sealed unit does, and the program says so and goes on."""
+        for script in ('echo "nice: cannot set niceness: Operation not permitted" >&2', "exit 1"):
+            with tempfile.TemporaryDirectory() as folder:
+                program = Path(folder) / "nice"
+                program.write_text(f"#!/bin/sh\n{script}\n")
+                program.chmod(0o755)
+                self.patch(os, "environ", {"PATH": folder})
+                self.assertEqual(nice_command(3), ())
