@@ -125,9 +125,12 @@ export interface Sessions {
   create(engine?: EngineKind): ThreadView;
   /** Shows it; null if there is none of that id. */
   open(id: string): Promise<ThreadView | null>;
-  rename(id: string, title: string): Promise<void>;
-  archive(id: string, archived: boolean): Promise<void>;
-  remove(id: string): Promise<void>;
+  /** These three give false, and do nothing, if another tab has it. */
+  rename(id: string, title: string): Promise<boolean>;
+  archive(id: string, archived: boolean): Promise<boolean>;
+  remove(id: string): Promise<boolean>;
+  /** Asks the tab that has it to let this one write; it does unless an answer is coming in there. */
+  take(id: string): void;
   /**
    * Searches titles and everything said, newest first, at most 50. An empty query finds nothing. Payloads are shown masked
    * while the settings say so. Rejects if the part of the page that searches cannot be had.
@@ -156,6 +159,8 @@ export interface ThreadView extends Transcript {
   readonly id: string;
   /** An exchange is under way. */
   readonly busy: ReadonlySignal<boolean>;
+  /** Another tab has it: what is done there is seen here, and nothing can be done here but to look. */
+  readonly elsewhere: ReadonlySignal<boolean>;
   /** A retry that waits for its time, of the last turn. */
   readonly countdown: ReadonlySignal<Countdown | null>;
   /** What stands in the composer; survives reloads. */

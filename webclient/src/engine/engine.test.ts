@@ -100,6 +100,98 @@ describe("a long session", () => {
   });
 });
 
+describe("two tabs", () => {
+  let beside: Stage;
+  let other: Engine;
+  const there = (): ThreadView => other.sessions.current.value!;
+  const answer = async (tab: Stage, text: string): Promise<void> => {
+    tab.gateway.last.head().delta({ content: text }, "stop").done();
+    await settle();
+  };
+  const pass = async (): Promise<void> => {
+    await settle();
+    page.clock.advance(300);
+    await settle();
+  };
+  const open_there = async (id: string): Promise<void> => {
+    const opening = other.sessions.open(id);
+    await pass();
+    await opening;
+  };
+
+  beforeEach(async () => {
+    await ask("Hello");
+    await answer(page, "Hi");
+    beside = stage(page, true);
+    other = await open(beside);
+  });
+
+  it("keeps the second from writing in a session that the first shows, and shows there what is said here", async () => {
+    const { id } = thread();
+    await open_there(id);
+    expect(there().elsewhere.value).toBe(true);
+    there().send("Over you");
+    there().edit(there().turns.value[0]!.id, "Over you");
+    expect(await other.sessions.rename(id, "Mine")).toBe(false);
+    expect(await other.sessions.remove(id)).toBe(false);
+    expect(page.gateway.exchanges.length).toBe(1);
+    await ask("More");
+    await pass();
+    expect(there().turns.value.map((one) => one.state.value.kind)).toEqual(["done", "connecting"]);
+    await answer(page, "Much more");
+    await pass();
+    expect(said(there().turns.value.at(-1))).toBe("Much more");
+    await engine.sessions.rename(id, "Named here");
+    await pass();
+    expect(other.sessions.list.value).toMatchObject([{ id, title: "Named here" }]);
+    expect(there().thread.value.title).toBe("Named here");
+  });
+
+  it("gives a session to the other tab that asks for it, and not in mid-answer", async () => {
+    const { id } = thread();
+    await open_there(id);
+    await ask("More");
+    other.sessions.take(id);
+    await pass();
+    expect([thread().elsewhere.value, there().elsewhere.value]).toEqual([false, true]);
+    await answer(page, "Much more");
+    other.sessions.take(id);
+    await pass();
+    expect([thread().elsewhere.value, there().elsewhere.value]).toEqual([true, false]);
+    there().send("From there");
+    await settle();
+    await answer(beside, "Seen");
+    await pass();
+    expect(thread().turns.value.map((one) => said(one))).toEqual(["Hi", "Much more", "Seen"]);
+    thread().send("Over you");
+    expect(page.gateway.exchanges.length).toBe(3);
+  });
+
+  it("gives up a session that it does not show", async () => {
+    const { id } = thread();
+    engine.sessions.create();
+    await open_there(id);
+    expect(there().elsewhere.value).toBe(false);
+  });
+
+  it("has a session for itself once the other tab is closed", async () => {
+    const { id } = thread();
+    await open_there(id);
+    await engine.close();
+    await pass();
+    expect(there().elsewhere.value).toBe(false);
+  });
+
+  it("shows another session when the one it looks at is deleted elsewhere", async () => {
+    const { id } = thread();
+    await open_there(id);
+    await engine.sessions.remove(id);
+    await pass();
+    expect(there().id).not.toBe(id);
+    expect(other.sessions.list.value).toEqual([]);
+  });
+});
+
 describe("sending", () => {
   it("streams an answer into the turn and shows both ids as sent and echoed", async () => {
     engine.key.keep("hgw_secret", "browser");

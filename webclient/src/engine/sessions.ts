@@ -7,6 +7,7 @@ import type { SearchHit, Sessions } from "./api";
 import { leaveBehind, takeUp } from "./journal";
 import { read, write } from "./settings";
 import { MemoryShelf, openShelf, type Shelf } from "./shelf";
+import type { Message } from "./tabs";
 import { type Around, ThreadStore } from "./threads";
 
 const IN_MEMORY = 5;
@@ -15,6 +16,10 @@ const DRAFT = "hadesgw.draft.";
 const NEW = "new";
 const KEEP_DRAFT_MS = 300;
 const MOST_HITS = 50;
+/** So long a session may take to come from a tab that does not show it. */
+const PATIENCE_MS = 300;
+/** What other tabs change is read again at most so often. */
+const REREAD_MS = 200;
 
 type Surround = Omit<Around, "shelf" | "listed" | "kept" | "drafts">;
 
@@ -29,6 +34,11 @@ export class KeptSessions implements Sessions {
   readonly #opening = new Map<string, Promise<ThreadStore | null>>();
   readonly #drafts = new Map<string, string>();
   #keepDrafts: (() => void) | null = null;
+  /** What gives each session that this tab has, or waits for, to the others. */
+  readonly #claims = new Map<string, () => void>();
+  readonly #changedElsewhere = new Set<string>();
+  #cancelReread: (() => void) | null = null;
+  readonly #deafen: () => void;
   #shelf: Shelf = new MemoryShelf();
   #writing: Promise<void> = Promise.resolve();
   readonly #engine: () => EngineKind;
@@ -40,9 +50,10 @@ export class KeptSessions implements Sessions {
       ...around,
       shelf: () => this.#shelf,
       listed: (thread) => this.#listed(thread),
-      kept: (writing) => this.#kept(writing),
+      kept: (writing, thread, told) => this.#kept(writing, thread, told),
       drafts: { read: (id) => this.#readDraft(id), write: (id, text) => this.#writeDraft(id, text) },
     };
+    this.#deafen = around.surroundings.tabs.hear((message) => this.#heard(message));
   }
 
   get list(): ReadonlySignal<readonly Thread[]> {
@@ -98,6 +109,7 @@ export class KeptSessions implements Sessions {
       },
       this.#around,
     );
+    void this.#claim(thread.id);
     return this.#show(thread);
   }
 
@@ -106,24 +118,32 @@ export class KeptSessions implements Sessions {
     return thread && this.#show(thread);
   }
 
-  async rename(id: string, title: string): Promise<void> {
-    (await this.#get(id))?.rename(title);
-    await this.#writing;
+  rename(id: string, title: string): Promise<boolean> {
+    return this.#change(id, (thread) => thread.rename(title));
   }
 
-  async archive(id: string, archived: boolean): Promise<void> {
-    (await this.#get(id))?.archive(archived);
-    await this.#writing;
+  archive(id: string, archived: boolean): Promise<boolean> {
+    return this.#change(id, (thread) => thread.archive(archived));
   }
 
-  async remove(id: string): Promise<void> {
-    this.#open.get(id)?.close();
+  async remove(id: string): Promise<boolean> {
+    if (!(await this.#change(id, (thread) => thread.close()))) return false;
     this.#open.delete(id);
-    await this.#writing;
     await this.#shelf.remove(id).catch(() => undefined);
     this.#list.value = this.#list.value.filter((thread) => thread.id !== id);
     this.#writeDraft(id, "");
     if (this.#current.value?.id === id) this.create();
+    this.#release(id);
+    this.#tell(id);
+    return true;
+  }
+
+  async #change(id: string, change: (thread: ThreadStore) => void): Promise<boolean> {
+    const thread = await this.#get(id);
+    if (!thread || thread.elsewhere.value) return false;
+    change(thread);
+    await this.#writing;
+    return true;
   }
 
   async search(query: string): Promise<readonly SearchHit[]> {
@@ -163,13 +183,24 @@ export class KeptSessions implements Sessions {
   }
 
   async #read(id: string): Promise<ThreadStore | null> {
-    const row = this.#list.value.find((thread) => thread.id === id);
-    if (!row) return null;
+    if (!this.#list.value.some((thread) => thread.id === id)) return null;
     await this.#writing;
-    const thread = new ThreadStore(row, this.#around);
-    await thread.load();
+    const isMine = await this.#claim(id);
+    const thread = await this.#load(id, isMine);
+    if (!thread) return null;
     this.#open.set(id, thread);
     this.#forgetSome();
+    return thread;
+  }
+
+  /** A session as it is on the shelf now. */
+  async #load(id: string, isMine: boolean): Promise<ThreadStore | null> {
+    const rows = await this.#shelf.threads().catch(() => []);
+    const row = [...rows, ...this.#list.value].find((thread) => thread.id === id);
+    if (!row) return null;
+    const thread = new ThreadStore(row, this.#around);
+    thread.elsewhere.value = !isMine;
+    await thread.load();
     return thread;
   }
 
@@ -188,12 +219,103 @@ export class KeptSessions implements Sessions {
   }
 
   #forgetSome(): void {
-    for (const [id, thread] of this.#open) {
+    for (const thread of this.#open.values()) {
       if (this.#open.size <= IN_MEMORY) return;
       const isWanted = thread === this.#current.value || thread.busy.value || thread.countdown.value !== null;
       if (isWanted) continue;
-      thread.close();
-      this.#open.delete(id);
+      this.#drop(thread);
+    }
+  }
+
+  #drop(thread: ThreadStore): void {
+    thread.close();
+    this.#open.delete(thread.id);
+    this.#release(thread.id);
+  }
+
+  // -------------------------------------------------------------------------------------------------- other tabs
+
+  /** Whether a session is this tab's to change. If not, it becomes so when the other has given it up. */
+  #claim(id: string): Promise<boolean> {
+    const { tabs, clock } = this.#around.surroundings;
+    return new Promise((resolve) => {
+      const told = (mine: boolean): void => {
+        if (mine) {
+          resolve(true);
+          if (this.#open.get(id)?.elsewhere.value) void this.#readAgain([id], id);
+          return;
+        }
+        tabs.tell({ kind: "wanted", thread: id, insist: false });
+        clock.after(PATIENCE_MS, () => resolve(false));
+      };
+      this.#claims.get(id)?.();
+      this.#claims.set(id, tabs.claim(id, told));
+    });
+  }
+
+  #release(id: string): void {
+    this.#claims.get(id)?.();
+    this.#claims.delete(id);
+  }
+
+  take(id: string): void {
+    this.#around.surroundings.tabs.tell({ kind: "wanted", thread: id, insist: true });
+  }
+
+  #tell(thread: string): void {
+    this.#around.surroundings.tabs.tell({ kind: "changed", thread });
+  }
+
+  #heard(message: Message): void {
+    if (message.kind === "wanted") void this.#give(message.thread, message.insist);
+    else {
+      this.#changedElsewhere.add(message.thread);
+      this.#cancelReread ??= this.#around.surroundings.clock.after(REREAD_MS, () => {
+        const changed = [...this.#changedElsewhere];
+        this.#changedElsewhere.clear();
+        this.#cancelReread = null;
+        void this.#readAgain(changed, null);
+      });
+    }
+  }
+
+  /** Lets another tab have it, unless an answer is under way here. */
+  async #give(id: string, insist: boolean): Promise<void> {
+    const thread = this.#open.get(id);
+    const isShown = thread === this.#current.value;
+    if (!thread || thread.elsewhere.value || thread.busy.value || (isShown && !insist)) return;
+    thread.cancelCountdown();
+    thread.elsewhere.value = true;
+    this.#flushDrafts();
+    await this.#writing;
+    if (isShown) {
+      this.#release(id);
+      void this.#claim(id);
+    } else this.#drop(thread);
+  }
+
+  /** Takes in what other tabs have written. @param mine the session that has just become this tab's. */
+  async #readAgain(ids: readonly string[], mine: string | null): Promise<void> {
+    const rows = await this.#shelf.threads().catch(() => null);
+    if (!rows) return;
+    const own = [...this.#open.values()].filter(({ elsewhere }) => !elsewhere.value).map(({ thread }) => thread.value);
+    const isOwn = new Set(own.map(({ id }) => id));
+    const listed = new Set(this.#list.value.map(({ id }) => id));
+    this.#list.value = inOrder([...own.filter(({ id }) => listed.has(id)), ...rows.filter(({ id }) => !isOwn.has(id))]);
+    for (const id of ids) {
+      const old = this.#open.get(id);
+      if (!old?.elsewhere.value) continue;
+      const fresh = await this.#load(id, id === mine).catch(() => undefined);
+      if (fresh === undefined || this.#open.get(id) !== old) continue;
+      const isShown = this.#current.value === old;
+      if (fresh) {
+        old.close();
+        this.#open.set(id, fresh);
+        if (isShown) this.#current.value = fresh;
+      } else {
+        this.#drop(old);
+        if (isShown) this.create();
+      }
     }
   }
 
@@ -201,10 +323,11 @@ export class KeptSessions implements Sessions {
     this.#list.value = inOrder([thread, ...this.#list.value.filter((other) => other.id !== thread.id)]);
   }
 
-  #kept(writing: Promise<void>): void {
-    const noted = writing.catch(() => {
+  #kept(writing: Promise<void>, thread: string, told: boolean): void {
+    const failed = (): void => {
       this.#durable.value = false;
-    });
+    };
+    const noted = writing.then(() => (told ? this.#tell(thread) : undefined), failed);
     this.#writing = Promise.all([this.#writing, noted]).then(() => undefined);
   }
 
@@ -252,8 +375,11 @@ export class KeptSessions implements Sessions {
 
   async close(): Promise<void> {
     this.#flushDrafts();
+    this.#cancelReread?.();
     for (const thread of this.#open.values()) thread.close();
     await this.#writing;
+    for (const id of [...this.#claims.keys()]) this.#release(id);
+    this.#deafen();
     this.#shelf.close();
   }
 }

@@ -1,5 +1,7 @@
 // Everything outside of the engine that it needs: time, chance, network, storage. Tests give others.
 
+import { browserTabs, type Tabs } from "./tabs";
+
 /** A clock whose two readings may differ: one can be set by its owner, one only rises. */
 export interface Clock {
   /** Milliseconds since 1970. */
@@ -25,6 +27,7 @@ export interface Surroundings {
   readonly local: Storage | null;
   readonly tab: Storage | null;
   readonly indexedDB: IDBFactory | null;
+  readonly tabs: Tabs;
   /** Address of the page. */
   address(): string;
   /** Replaces the address without a step in the history. */
@@ -73,6 +76,7 @@ export function browserSurroundings(): Surroundings {
     local: allowed(() => localStorage),
     tab: allowed(() => sessionStorage),
     indexedDB: allowed(() => indexedDB),
+    tabs: browserTabs(allowed(() => navigator.locks)),
     address: () => location.href,
     readdress: (address) => history.replaceState(history.state, "", address),
     online: () => navigator.onLine,

@@ -2,6 +2,7 @@
 
 import { IDBFactory } from "fake-indexeddb";
 import type { Clock, Storage, Surroundings } from "./surroundings";
+import type { Message, Tabs } from "./tabs";
 
 export class ManualClock implements Clock {
   #now = Date.UTC(2026, 10, 21, 12);
@@ -169,7 +170,42 @@ export class Gateway {
   }
 }
 
+/** What the tabs of one browser share. */
+export class Neighbours {
+  readonly #claims = new Map<string, { told: (mine: boolean) => void }[]>();
+  readonly #ears = new Set<{ readonly call: (message: Message) => void }>();
+
+  tab(): Tabs {
+    const mine = new Set<{ readonly call: (message: Message) => void }>();
+    return {
+      claim: (name, told) => {
+        const claim = { told };
+        const queue = this.#claims.get(name) ?? [];
+        this.#claims.set(name, queue);
+        queue.push(claim);
+        queueMicrotask(() => claim.told(queue[0] === claim));
+        return () => {
+          claim.told = () => undefined;
+          const wasFirst = queue[0] === claim;
+          if (queue.includes(claim)) queue.splice(queue.indexOf(claim), 1);
+          if (wasFirst) queueMicrotask(() => queue[0]?.told(true));
+        };
+      },
+      tell: (message) => {
+        for (const ear of this.#ears) if (!mine.has(ear)) queueMicrotask(() => ear.call(message));
+      },
+      hear: (call) => {
+        const ear = { call };
+        mine.add(ear);
+        this.#ears.add(ear);
+        return () => void this.#ears.delete(ear);
+      },
+    };
+  }
+}
+
 export interface Stage extends Surroundings {
+  readonly neighbours: Neighbours;
   readonly clock: ManualClock;
   readonly local: MemoryStorage;
   readonly tab: MemoryStorage;
@@ -183,19 +219,25 @@ export interface Stage extends Surroundings {
   frame(): void;
 }
 
-/** @param before surroundings of a page that was left: the same storage and gateway. */
-export function stage(before?: Stage): Stage {
+/**
+ * @param before surroundings of a page that was left: the same storage and gateway.
+ * @param beside whether that page is still there, and this is another tab.
+ */
+export function stage(before?: Stage, beside = false): Stage {
   let count = 0;
   const watchers = new Set<(what: "online" | "offline" | "shown" | "hidden" | "left") => void>();
   let frames: (() => void)[] = [];
   const gateway = before?.gateway ?? new Gateway();
   const clock = before?.clock ?? new ManualClock();
   const prefix = before ? "b" : "a";
+  const neighbours = beside ? before!.neighbours : new Neighbours();
   return {
     clock,
     gateway,
     local: before?.local ?? new MemoryStorage(),
-    tab: before?.tab ?? new MemoryStorage(),
+    neighbours,
+    tabs: neighbours.tab(),
+    tab: (beside ? null : before?.tab) ?? new MemoryStorage(),
     indexedDB: before?.indexedDB ?? new IDBFactory(),
     shown: "http://127.0.0.1:8082/",
     isOnline: true,

@@ -44,7 +44,8 @@ export interface Around {
   readonly listed: (thread: Thread) => void;
   /** An exchange failed; the connection may be to blame. */
   readonly failed: (failure: Failure) => void;
-  readonly kept: (writing: Promise<void>) => void;
+  /** `told`: there is something in it that a list or a transcript shows. */
+  readonly kept: (writing: Promise<void>, thread: string, told: boolean) => void;
   /** Names and numbers only. */
   readonly telemetry: (line: string) => void;
   readonly drafts: { read(thread: string): string; write(thread: string, text: string): void };
@@ -70,6 +71,8 @@ interface Running {
 export class ThreadStore implements ThreadView {
   readonly id: string;
   readonly draft: Signal<string>;
+  /** Set by whoever knows of the other tabs. */
+  readonly elsewhere = signal(false);
   readonly #around: Around;
   readonly #thread: Signal<Thread>;
   readonly #turns: Signal<readonly TurnStore[]> = signal([]);
@@ -135,7 +138,8 @@ export class ThreadStore implements ThreadView {
     turns.sort((a, b) => a.created - b.created || (a.id < b.id ? -1 : 1));
     for (const turn of turns) {
       this.#take(turn);
-      if (isRunning(turn.state)) await this.#revive(this.#all.get(turn.id)!);
+      // What runs in another tab goes on there.
+      if (isRunning(turn.state) && !this.elsewhere.value) await this.#revive(this.#all.get(turn.id)!);
     }
     this.#relate();
     this.#showBranch();
@@ -185,6 +189,11 @@ export class ThreadStore implements ThreadView {
 
   // ------------------------------------------------------------------------------------------------------- acting
 
+  /** Nothing can be changed now. */
+  get #isFixed(): boolean {
+    return this.#busy.value || this.elsewhere.value;
+  }
+
   measure(prompt: string): { readonly bytes: number; readonly limit: number | null } {
     const bytes = this.#emptyBytes.value + utf8Length(JSON.stringify(prompt)) - 2;
     return { bytes, limit: this.#around.bodyLimit(pathOf(this.#protocol)) };
@@ -213,7 +222,7 @@ export class ThreadStore implements ThreadView {
   }
 
   send(prompt: string): void {
-    if (this.#busy.value || prompt.trim() === "") return;
+    if (this.#isFixed || prompt.trim() === "") return;
     this.draft.value = "";
     this.#begin(this.#newTurn(prompt, this.#turns.value.at(-1)?.id ?? null, null), null);
   }
@@ -228,20 +237,20 @@ export class ThreadStore implements ThreadView {
 
   retry(id: string): void {
     const turn = this.#all.get(id);
-    if (!turn || this.#busy.value) return;
+    if (!turn || this.#isFixed) return;
     this.#retries = 0;
     this.#retryNow(turn);
   }
 
   edit(id: string, prompt: string): void {
     const turn = this.#all.get(id);
-    if (!turn || this.#busy.value || prompt.trim() === "") return;
+    if (!turn || this.#isFixed || prompt.trim() === "") return;
     this.#begin(this.#newTurn(prompt, turn.parent, turn.id), null);
   }
 
   canProceed(id: string): boolean {
     const turn = this.#turns.value.at(-1);
-    if (turn?.id !== id || this.#busy.value) return false;
+    if (turn?.id !== id || this.#isFixed) return false;
     const state = turn.state.value;
     const isPartial =
       state.kind === "cut" || state.kind === "stopped" || (state.kind === "done" && state.finish === "length");
@@ -265,7 +274,7 @@ export class ThreadStore implements ThreadView {
     const turn = this.#turns.value.find((one) => one.list.values.some((item) => item.id === id));
     const index = turn?.list.values.findIndex((item) => item.id === id) ?? -1;
     const item = turn?.list.values[index];
-    if (!turn || item?.kind !== "toolCall" || item.result || this.#busy.value) return;
+    if (!turn || item?.kind !== "toolCall" || item.result || this.#isFixed) return;
     turn.list.patch(index, { result: { text, at: this.#now(), by: "user", failed } });
     this.#findMemory(turn, text, item.id);
     const open = turn.openCalls().filter((call) => call.attempt === item.attempt);
@@ -282,11 +291,13 @@ export class ThreadStore implements ThreadView {
   }
 
   useModel(model: string): void {
+    if (this.elsewhere.value) return;
     this.#change({ model });
     if (this.#all.size > 0) this.#keep({ threads: [this.#thread.value] });
   }
 
   useEngine(engine: "chat" | "responses"): void {
+    if (this.elsewhere.value) return;
     this.#change({ engine });
     if (this.#all.size > 0) this.#keep({ threads: [this.#thread.value] });
   }
@@ -620,12 +631,12 @@ export class ThreadStore implements ThreadView {
 
   #keep(writing: Writing): void {
     const rows = Object.fromEntries(Object.entries(writing).filter(([, list]) => list.length > 0)) as Writing;
-    if (Object.keys(rows).length === 0) return;
+    if (Object.keys(rows).length === 0 || this.elsewhere.value) return;
     const kept = this.#around.shelf().write(rows);
     kept.catch(() => {
       this.#allKept = false;
     });
-    this.#around.kept(kept);
+    this.#around.kept(kept, this.id, "threads" in rows || "turns" in rows);
   }
 
   #findMemory(turn: TurnStore, text: string, source: string): void {

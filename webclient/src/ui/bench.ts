@@ -7,6 +7,7 @@ import { useContext, useMemo } from "preact/hooks";
 import type { ComponentType } from "preact";
 import type { AttemptView, CodingView, Engine, Replay, ThreadView, Transcript, TurnView } from "../engine";
 import { keyed } from "./keyed";
+import { t } from "./strings";
 
 export type Tab = "request" | "stream" | "tools" | "memory" | "timings" | "raw";
 export const tabs: readonly Tab[] = ["request", "stream", "tools", "memory", "timings", "raw"];
@@ -159,6 +160,11 @@ export function to_threads(bench: Bench): void {
   bench.coding.value?.view.close();
   bench.coding.value = null;
   bench.picked.value = null;
+}
+
+/** Says so if another tab has the session that was to be changed. */
+export async function tell_refusal(bench: Bench, changed: Promise<boolean>): Promise<void> {
+  if (!(await changed)) bench.toast.value = t.elsewhere.refused;
 }
 
 export function inspect(bench: Bench, attempt: string | null, tab?: Tab): void {

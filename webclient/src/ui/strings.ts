@@ -15,6 +15,11 @@ const en = {
   close: "Close",
   cancel: "Cancel",
   save: "Save",
+  elsewhere: {
+    words: "This session is open in another tab: what is done there is seen here.",
+    take: "Write here instead",
+    refused: "Not changed: another tab has this session open.",
+  },
   chunk_failed: "A part of the page did not come: the gateway is away, or has a newer client. Reload the page.",
 
   sessions: {

@@ -14,7 +14,23 @@ export function Composer() {
   const thread = bench.thread.value;
   const coding = bench.coding.value;
   if (coding && !bench.replay.value) return <coding.Composer />;
+  if (thread?.elsewhere.value) return <Elsewhere thread={thread} />;
   return thread ? <Open key={thread.id} thread={thread} /> : null;
+}
+
+/** Two tabs that write in one session would write over each other. */
+function Elsewhere({ thread }: { thread: ThreadView }) {
+  const bench = use_bench();
+  return (
+    <div class="composer">
+      <div class="banner info">
+        <span class="grow">{t.elsewhere.words}</span>
+        <Button look="small" onClick={() => bench.engine.sessions.take(thread.id)}>
+          {t.elsewhere.take}
+        </Button>
+      </div>
+    </div>
+  );
 }
 
 function Open({ thread }: { thread: ThreadView }) {

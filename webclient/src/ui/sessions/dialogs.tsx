@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Thread } from "../../model";
-import { use_bench } from "../bench";
+import { tell_refusal, use_bench } from "../bench";
 import { Button, Labelled, Modal } from "../parts";
 import { t } from "../strings";
 import { save_record } from "./records";
@@ -29,7 +29,7 @@ function Rename({ thread, close }: Props) {
   useEffect(() => field.current!.select(), []);
   const save = () => {
     close();
-    if (title.trim()) void bench.engine.sessions.rename(thread.id, title.trim());
+    if (title.trim()) void tell_refusal(bench, bench.engine.sessions.rename(thread.id, title.trim()));
   };
   return (
     <Modal label={t.sessions.rename} look="narrow" close={close}>
@@ -79,7 +79,7 @@ function Remove({ thread, close }: Props) {
             look="bad"
             onClick={() => {
               close();
-              void bench.engine.sessions.remove(thread.id);
+              void tell_refusal(bench, bench.engine.sessions.remove(thread.id));
             }}
           >
             {t.sessions.remove}

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { SearchHit } from "../../engine";
 import type { Thread } from "../../model";
-import { to_threads, use_bench, type Bench } from "../bench";
+import { tell_refusal, to_threads, use_bench, type Bench } from "../bench";
 import { ago, moment } from "../format";
 import { Icon } from "../icon";
 import { Button, QuietButton, use_now } from "../parts";
@@ -176,7 +176,7 @@ function Row({ thread, now }: { thread: Thread; now: number }) {
           <QuietButton
             icon="box"
             label={thread.archived ? t.sessions.unarchive : t.sessions.archive}
-            onClick={() => void bench.engine.sessions.archive(thread.id, !thread.archived)}
+            onClick={() => void tell_refusal(bench, bench.engine.sessions.archive(thread.id, !thread.archived))}
           />
           <QuietButton icon="trash" label={t.sessions.remove} onClick={() => dialog("remove")} />
         </div>

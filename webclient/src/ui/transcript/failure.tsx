@@ -79,7 +79,7 @@ export function FailureCard({
   const bench = use_bench();
   const thread = bench.thread.value;
   const words = words_of(failure);
-  const can_retry = thread !== null && last;
+  const can_retry = thread !== null && last && !thread.elsewhere.value;
   const to_settings = failure.kind === "noKey" || failure.kind === "badKey" || failure.kind === "unreachable";
   const room = failure.kind === "overBudget" ? room_in(failure.budget) : null;
   const lower = () => {

@@ -49,7 +49,7 @@ const letters: Record<string, (bench: Bench, scroller: HTMLElement, stop: HTMLEl
   n: (_, __, stop) => press(stop, "[data-decision=decline]"),
   e: (bench) => {
     const last = bench.thread.value?.turns.value.at(-1);
-    if (last && !bench.thread.value?.busy.value) bench.editing.value = last.id;
+    if (last && !bench.thread.value?.busy.value && !bench.thread.value?.elsewhere.value) bench.editing.value = last.id;
   },
 };
 

@@ -30,7 +30,7 @@ export function ToolCard({ item, turn }: { item: ToolCall; turn: TurnView }) {
   const bench = use_bench();
   const revealed = use_revealed(item.id);
   const verdict = verdict_chip(item.verdict, item.state !== "open");
-  const waiting = bench.thread.value ? waits_for(turn, item.id) : 0;
+  const waiting = bench.thread.value?.elsewhere.value === false ? waits_for(turn, item.id) : 0;
   return (
     <section class={`card tool ${item.memory ? "of-memory" : ""}`}>
       <header class="card-head">

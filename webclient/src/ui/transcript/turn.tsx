@@ -91,7 +91,7 @@ function Acts({ view, prompt }: { view: TurnView; prompt: boolean }) {
   const here = useComputed(
     () => view.items.value.some((item) => bench.is_stop(item.id).value) || bench.is_stop(`end-${view.id}`).value,
   ).value;
-  const busy = thread?.busy.value ?? true;
+  const busy = !thread || thread.busy.value || thread.elsewhere.value;
   return (
     <TabStop.Provider value={here ? 0 : -1}>
       {prompt && <Siblings view={view} />}
@@ -233,7 +233,7 @@ function Ended({ words, view, last }: { words: string; view: TurnView; last: boo
     <div class="ending row wrap">
       <Icon name="stop" />
       <span>{words}</span>
-      {thread && last && (
+      {thread && last && !thread.elsewhere.value && (
         <>
           <Button look="small" icon="retry" onClick={() => thread.retry(view.id)}>
             {t.failure.retry}
