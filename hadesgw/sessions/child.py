@@ -29,6 +29,7 @@ PAUSE_SECONDS = 0.05
 GRACE_SECONDS = 2.0
 """How long a child may take to end when its input has."""
 LOOK_SECONDS = 0.005
+"""Between two looks at what is left of it, unless looking takes long: then nine times as long as that."""
 LAST_LOOKS = 2_000
 _COMPLAINT = 2_000
 _CONTROL = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")
@@ -167,10 +168,15 @@ class Child(ProcessProtocol):
         self._pursue()
 
     def _pursue(self) -> None:
+        begun = self._reactor.seconds()
         self._family.kill()
         self._looks += 1
         if self._looks < LAST_LOOKS:
-            self._pursuit = self._reactor.callLater(LOOK_SECONDS, self._pursue)
+            self._pursuit = self._reactor.callLater(self._pause(begun), self._pursue)
+
+    def _pause(self, begun: float) -> float:
+        """How long until the next look, after one that was begun then."""
+        return max(LOOK_SECONDS, 9 * (self._reactor.seconds() - begun))
 
     def processEnded(self, reason: Failure) -> None:
         """It is reaped and all it wrote is read; nothing of it may be left when we tell."""
@@ -180,10 +186,11 @@ class Child(ProcessProtocol):
         self._look()
 
     def _look(self) -> None:
+        begun = self._reactor.seconds()
         self._looks += 1
         if not self._family.gone() and self._looks < LAST_LOOKS:
             self._family.kill()
-            self._reactor.callLater(LOOK_SECONDS, self._look)
+            self._reactor.callLater(self._pause(begun), self._look)
         else:
             self._finish()
 

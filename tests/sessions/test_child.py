@@ -178,6 +178,23 @@ class EndTests(ChildTestCase):
         self.successResultOf(stopped)
         self.assertGreaterEqual(self.family.kills, 5)
 
+    def test_looks_that_take_long(self) -> None:
+        """Are so seldom that the gateway has nine tenths of its time for others."""
+        self.family.left = 40
+        gone, looks = self.family.gone, []
+
+        def slow() -> bool:
+            looks.append(self.reactor.seconds())
+            self.reactor.rightNow += 0.02  # a machine with many processes
+            return gone()
+
+        self.family.gone = slow  # type: ignore[method-assign]
+        stopped = self.child.stop()
+        self.reactor.pump([0.01] * 1_000)
+        self.successResultOf(stopped)
+        pauses = [later - earlier for earlier, later in zip(looks, looks[1:], strict=False)]
+        self.assertGreaterEqual(min(pauses), 0.19)
+
     def test_output_that_stays_open(self) -> None:
         """A descendant that keeps its output open is ended before that has been read to its end."""
         self.process.ended = True
