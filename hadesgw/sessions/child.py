@@ -176,7 +176,8 @@ class Child(ProcessProtocol):
 
     def _pause(self, begun: float) -> float:
         """How long until the next look, after one that was begun then."""
-        return max(LOOK_SECONDS, 9 * (self._reactor.seconds() - begun))
+        taken: float = self._reactor.seconds() - begun
+        return max(LOOK_SECONDS, 9 * taken)
 
     def processEnded(self, reason: Failure) -> None:
         """It is reaped and all it wrote is read; nothing of it may be left when we tell."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from twisted.internet.error import ProcessDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -192,7 +194,7 @@ class EndTests(ChildTestCase):
         stopped = self.child.stop()
         self.reactor.pump([0.01] * 1_000)
         self.successResultOf(stopped)
-        pauses = [later - earlier for earlier, later in zip(looks, looks[1:], strict=False)]
+        pauses = [later - earlier for earlier, later in pairwise(looks)]
         self.assertGreaterEqual(min(pauses), 0.19)
 
     def test_output_that_stays_open(self) -> None:
