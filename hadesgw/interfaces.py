@@ -86,6 +86,11 @@ class IGatewayRequest(IRequest):
         "The :class:`hadesgw.policy.credentials.ClientCertificate` that the client has proved by TLS to be, or None."
     )
 
+    warrant = Attribute(
+        "By what the client has come for the ticket that it has shown, a"
+        " :data:`hadesgw.policy.credentials.Warrant`; None where it has shown none."
+    )
+
     relayed = Attribute("(lower-cased name, value) fields of the answer, beside those of `responseHeaders`.")
     standing = Attribute(
         "Such fields again, that are in the answer whoever makes it: in place of any of their names, `vary` beside any."

@@ -36,7 +36,7 @@ from hadesgw.resources.codex_calls import Acts
 from hadesgw.resources.codex_http import Codex
 from hadesgw.resources.codex_socket import CodexSocket
 from hadesgw.resources.cors import Cors
-from hadesgw.resources.guard import Guard
+from hadesgw.resources.guard import Guard, Warrants
 from hadesgw.resources.health import Health, Probe, Readiness
 from hadesgw.resources.hermes import Discovery
 from hadesgw.resources.limiter import Gate, Limiter, Turnstile
@@ -112,7 +112,7 @@ class Parts:
         self.penalties = Penalties(clock, log)
         self.seats = Seats(config.websocket.per_client)
         self.receipts = Receipts()
-        self.tickets = TicketStore(clients.standing, entropy)
+        self.tickets = TicketStore(entropy)
         self.accounts = _accounts(config, clients)
         self.servers = [self._server(*pair) for pair in zip(config.upstream, upstreams, strict=True)]
         self.catalogue = Catalogue([server.models for server in self.servers])
@@ -208,7 +208,7 @@ def _readiness(parts: Parts, path: str) -> IResource:
 
 def _codex(parts: Parts, path: str) -> IResource:
     stall_seconds = parts.config.websocket.stall_seconds
-    acts = Acts(parts.sessions, parts.clients.standing, parts.seats, parts.receipts, stall_seconds)
+    acts = Acts(parts.sessions, _warrants(parts).of, parts.seats, parts.receipts, stall_seconds)
     return Codex(path, acts, parts.clients.standing, parts.config.limits.body.cap)
 
 
@@ -223,8 +223,11 @@ def _codex_socket(parts: Parts, path: str) -> IResource:
         stall_seconds=bounds.stall_seconds,
         close_seconds=bounds.close_seconds,
     )
-    standing = parts.clients.standing
-    return CodexSocket(parts.sessions, standing, limits, parts.seats, parts.receipts, parts.clock)
+    return CodexSocket(parts.sessions, _warrants(parts).of, limits, parts.seats, parts.receipts, parts.clock)
+
+
+def _warrants(parts: Parts) -> Warrants:
+    return Warrants(parts.clients, Role.USER, parts.wall)
 
 
 def _admin(parts: Parts, path: str) -> IResource:
@@ -270,7 +273,7 @@ LEAVES: Mapping[str, Callable[[Parts, str], IResource]] = {
     "metrics": lambda parts, path: Metrics(parts.registry, parts.probes),
     "health": lambda parts, path: Health(),
     "readiness": _readiness,
-    "ticket": lambda parts, path: TicketOffice(parts.tickets, parts.clock),
+    "ticket": lambda parts, path: TicketOffice(parts.tickets, parts.clock, _warrants(parts).of),
     "admin": _admin,
     "codex": _codex,
     "codex-socket": _codex_socket,

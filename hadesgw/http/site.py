@@ -25,7 +25,7 @@ from hadesgw.http.framing import AllowedHosts, Fields, HeadLimits, RequestHead
 from hadesgw.interfaces import IGatewayRequest, IHeir, ISiteObserver, Record
 from hadesgw.policy import refusals
 from hadesgw.policy.correlation import Correlation, Correlator
-from hadesgw.policy.credentials import ClientCertificate
+from hadesgw.policy.credentials import ClientCertificate, Warrant
 from hadesgw.policy.dialects import dialect_of, error_body
 from hadesgw.policy.origins import Origins
 from hadesgw.policy.refusals import Refusal
@@ -53,6 +53,7 @@ class Request(server.Request):
     on_drain: Callable[[], None] | None = None
     on_late: Callable[[], None] | None = None
     on_tokens: Callable[[int], bool] | None = None
+    warrant: Warrant | None = None
     body: bytes | None = None
     hides_usage = False
     trace_fields: Fields | None = None

@@ -328,6 +328,10 @@ class ClientDirectory:
         return Admitted(client)
 
 
+Warrant = Callable[[], Client | None]
+"""By what somebody has come in: gives the client if it would let that in at this moment, too, and None if not."""
+
+
 class ClientStore:
     """The clients of now: the directory can be exchanged while serving, and a client can be suspended.
 
@@ -408,6 +412,25 @@ class ClientStore:
             elif self._anonymous is not None:
                 verdict = Admitted(self._anonymous)
         return self._unless_suspended(verdict)
+
+    def warrant(
+        self,
+        name: str,
+        presented: Credential | CredentialError,
+        now: Callable[[], datetime],
+        certificate: ClientCertificate | None,
+    ) -> Warrant:
+        """What the client of that name has come in by, for what lasts longer than a request.
+
+        It ends with the client's standing, and with the credential's: when that expires, is taken out of the file, or
+        is another client's. Parameters as :meth:`identify`.
+        """
+
+        def admitted() -> Client | None:
+            verdict = self.identify(presented, now(), certificate)
+            return verdict.client if isinstance(verdict, Admitted) and verdict.client.name == name else None
+
+        return admitted
 
     def _unless_suspended(self, verdict: Verdict) -> Verdict:
         if isinstance(verdict, Admitted) and verdict.client.name in self._suspended:

@@ -123,6 +123,13 @@ BAD_TICKET = Refusal(
 SUSPENDED_CLIENT = Refusal(
     status=403, reason="suspended_client", code="client_suspended", message="This client is suspended."
 )
+NO_LONGER_ADMITTED = Refusal(
+    status=403,
+    reason="no_longer_admitted",
+    code="no_longer_admitted",
+    message="This client may not come in any more.",
+)
+"""For an event stream whose client is suspended or taken out meanwhile, or whose credential or role is."""
 ROLE_TOO_LOW = Refusal(
     status=403, reason="role_too_low", code="insufficient_role", message="This client's role may not use this path."
 )

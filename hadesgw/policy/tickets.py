@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from hadesgw.policy.credentials import Client
+from hadesgw.policy.credentials import Warrant
 
 PROTOCOL = b"hades.v1"
 """The subprotocol the server selects. A ticket is never repeated in an answer."""
@@ -57,17 +57,16 @@ class _Ticket(NamedTuple):
     client: str
     origin: bytes | None
     expires: float
+    warrant: Warrant
 
 
 class TicketStore:
     """The tickets that are good now, known by their digests. It holds at most `MOST_PER_CLIENT` for each client.
 
-    :param standing: the client of a name, if it may come in at this moment.
     :param entropy: returns that many random bytes, such as `os.urandom`.
     """
 
-    def __init__(self, standing: Callable[[str], Client | None], entropy: Callable[[int], bytes]) -> None:
-        self._standing = standing
+    def __init__(self, entropy: Callable[[int], bytes]) -> None:
         self._entropy = entropy
         self._tickets: dict[bytes, _Ticket] = {}  # in order of their end, since all live equally long
         self._held: dict[str, dict[bytes, None]] = {}  # the same by client
@@ -75,12 +74,13 @@ class TicketStore:
     def __len__(self) -> int:
         return len(self._tickets)
 
-    def issue(self, client: str, origin: bytes | None, now: float) -> str:
+    def issue(self, client: str, origin: bytes | None, now: float, warrant: Warrant) -> str:
         """A new ticket.
 
         :param client: name of the client that asks.
         :param origin: of the page it asks for; None for a program.
         :param now: monotonic seconds, here and in :meth:`redeem`.
+        :param warrant: by which it has come.
         :returns: 192 random bits, in characters that a subprotocol may have.
         """
         self._forget(now)
@@ -89,21 +89,21 @@ class TicketStore:
             self._take(next(iter(held)))
         value = base64.urlsafe_b64encode(self._entropy(_ENTROPY_BYTES)).decode("ascii")
         digest = _digest(value)
-        self._tickets[digest] = _Ticket(client, origin, now + LIFETIME_SECONDS)
+        self._tickets[digest] = _Ticket(client, origin, now + LIFETIME_SECONDS, warrant)
         self._held.setdefault(client, {})[digest] = None
         return value
 
-    def redeem(self, value: str, origin: bytes | None, now: float) -> Client | None:
-        """Whose ticket this is, or None if it is not good.
+    def redeem(self, value: str, origin: bytes | None, now: float) -> Warrant | None:
+        """By what the client of this ticket has come for it, or None if it is not good.
 
         It is spent by that, whatever comes of it: one that turns up with another origin has been stolen. Whether its
-        client may come in is judged now, not when it was issued.
+        client may come in is judged then, not when it was issued.
         """
         self._forget(now)
         ticket = self._take(_digest(value))
         if ticket is None or ticket.origin != origin:
             return None
-        return self._standing(ticket.client)
+        return ticket.warrant
 
     def _take(self, digest: bytes) -> _Ticket | None:
         ticket = self._tickets.pop(digest, None)

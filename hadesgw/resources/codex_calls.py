@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -18,7 +17,7 @@ from twisted.internet.defer import Deferred
 from hadesgw import __version__
 from hadesgw.http.site import Request
 from hadesgw.policy import refusals
-from hadesgw.policy.credentials import Client
+from hadesgw.policy.credentials import Client, Role, Warrant
 from hadesgw.policy.receipts import Receipts
 from hadesgw.policy.refusals import Refused
 from hadesgw.policy.seats import Seats
@@ -89,7 +88,7 @@ class Acts:
     """What is done for each call: every method takes what was asked, and returns the answer, or a Deferred of it.
 
     :param sessions: of all clients.
-    :param standing: the client of a name, if it may come in at this moment.
+    :param warrant: by what the client of a request has come in.
     :param seats: how many sockets and event streams a client may have.
     :param receipts: which inputs have been received.
     :param stall_seconds: how long the client of an event stream may take nothing.
@@ -98,14 +97,14 @@ class Acts:
     def __init__(
         self,
         sessions: SessionRegistry,
-        standing: Callable[[str], Client | None],
+        warrant: Callable[[Request], Warrant],
         seats: Seats,
         receipts: Receipts,
         stall_seconds: float,
     ) -> None:
         self._sessions = sessions
         self._receipts = receipts
-        self._standing = standing
+        self._warrant = warrant
         self._seats = seats
         self._stall_seconds = stall_seconds
 
@@ -169,7 +168,10 @@ class Acts:
         if not self._seats.take(listener):
             raise Refused(refusals.TOO_MANY_SOCKETS)
         request.at_end(lambda completed: self._seats.give_back(listener))
-        stream = EventStream(request, partial(self._standing, listener), self._stall_seconds)
+        warrant = self._warrant(request)
+        if asked.client != listener:
+            warrant = _administrators(warrant)
+        stream = EventStream(request, warrant, self._stall_seconds)
         stream.watch(self._sessions, asked.client, asked.session_id, answers=query.answers)
         stream.open(last_event(request) or (None if query.after is None else (None, query.after)))
         return STREAMED
@@ -261,6 +263,16 @@ def idempotency_key(request: Request) -> str | None:
     if len(values) != 1 or not _KEY.fullmatch(values[0]):
         raise Refused(refusals.bad_parameter("Idempotency-Key", "1 to 128 visible ASCII characters"))
     return values[0].decode("ascii")
+
+
+def _administrators(warrant: Warrant) -> Warrant:
+    """The same, as long as it is an administrator's."""
+
+    def admitted() -> Client | None:
+        client = warrant()
+        return client if client is not None and client.may(Role.ADMIN) else None
+
+    return admitted
 
 
 def _done(message: str, session_id: str) -> Done:

@@ -7,7 +7,6 @@ back as `Last-Event-ID` when it comes again. A client that falls behind is told 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.web.server import NOT_DONE_YET
@@ -15,7 +14,7 @@ from zope.interface import implementer
 
 from hadesgw.http.site import Request
 from hadesgw.policy import refusals
-from hadesgw.policy.credentials import Client
+from hadesgw.policy.credentials import Warrant
 from hadesgw.policy.dialects import error_event
 from hadesgw.policy.refusals import Refusal
 from hadesgw.sessions.messages import Message
@@ -45,16 +44,16 @@ class EventStream:
     """One event stream.
 
     :param request: to be answered by it.
-    :param standing: its client, if that may come in at this moment.
+    :param warrant: by what its client has come in.
     :param stall_seconds: how long a client may take nothing of what was written.
     :ivar behind: whether there is more than the client could take.
     """
 
     _subscription: Subscription
 
-    def __init__(self, request: Request, standing: Callable[[], Client | None], stall_seconds: float) -> None:
+    def __init__(self, request: Request, warrant: Warrant, stall_seconds: float) -> None:
         self._request = request
-        self._standing = standing
+        self._warrant = warrant
         self._stall_seconds = stall_seconds
         self._told = 0
         self._told_of: str | None = None
@@ -98,8 +97,8 @@ class EventStream:
         """The session tells everybody."""
         if message.seq <= self._told and self._told_of == self._subscription.session_id:
             return  # it was in the log already when the client was told from there
-        if self._standing() is None:
-            self._interrupted(refusals.SUSPENDED_CLIENT)
+        if self._warrant() is None:
+            self._interrupted(refusals.NO_LONGER_ADMITTED)
         elif self.behind or self._request.choked:
             self.behind = True
         else:
@@ -137,8 +136,8 @@ class EventStream:
     def resumeProducing(self) -> None:
         """It has taken everything."""
         self._request.watch(HEARTBEAT_SECONDS)
-        if self.behind and self._standing() is None:
-            self._interrupted(refusals.SUSPENDED_CLIENT)
+        if self.behind and self._warrant() is None:
+            self._interrupted(refusals.NO_LONGER_ADMITTED)
         elif self.behind:
             self._catch_up()
 

@@ -7,7 +7,6 @@ its client has been told: a client that falls behind is told the rest from the s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
@@ -21,7 +20,7 @@ from hadesgw.http.site import Request
 from hadesgw.http.websocket import SocketLimits, WebSocket
 from hadesgw.interfaces import ISocketUser
 from hadesgw.policy import closures, refusals
-from hadesgw.policy.credentials import Client
+from hadesgw.policy.credentials import Warrant
 from hadesgw.policy.receipts import Receipts
 from hadesgw.policy.refusals import Refused
 from hadesgw.policy.seats import Seats
@@ -56,7 +55,7 @@ class CodexSocket(Resource):
     """`GET` with an upgrade: a WebSocket. It stands behind a guard.
 
     :param sessions: of all clients.
-    :param standing: the client of a name, if it may come in at this moment.
+    :param warrant: by what the client of a request has come in.
     :param limits: of one socket.
     :param seats: how many sockets and event streams a client may have; the same for both.
     :param receipts: which inputs have been received; the same for those by HTTP.
@@ -68,7 +67,7 @@ class CodexSocket(Resource):
     def __init__(
         self,
         sessions: SessionRegistry,
-        standing: Callable[[str], Client | None],
+        warrant: Callable[[Request], Warrant],
         limits: SocketLimits,
         seats: Seats,
         receipts: Receipts,
@@ -76,7 +75,7 @@ class CodexSocket(Resource):
     ) -> None:
         Resource.__init__(self)
         self._sessions = sessions
-        self._standing = standing
+        self._warrant = warrant
         self._limits = limits
         self._seats = seats
         self._receipts = receipts
@@ -102,8 +101,8 @@ class CodexSocket(Resource):
         return self._open(request, client, handshake, query)
 
     def _open(self, request: Request, client: str, handshake: Handshake, query: SocketQuery) -> int:
-        standing = partial(self._standing, client)
-        visit = Visit(self._sessions, client, standing, self._receipts, knows_ours=bool(handshake.protocol))
+        warrant = self._warrant(request)
+        visit = Visit(self._sessions, client, warrant, self._receipts, knows_ours=bool(handshake.protocol))
         try:
             visit.watch(query.session_id)
         except SessionRefused as refused:
@@ -116,7 +115,7 @@ class CodexSocket(Resource):
 class Visit:
     """One client at its WebSocket.
 
-    :param standing: the client, if it may come in at this moment.
+    :param warrant: by what it has come in.
     :param receipts: which inputs have been received.
     :param knows_ours: whether it has shown that it knows more than the guide's messages, and so can give approvals.
     :ivar after: the seq to begin after, or None to begin with how things stand.
@@ -131,7 +130,7 @@ class Visit:
         self,
         sessions: SessionRegistry,
         client: str,
-        standing: Callable[[], Client | None],
+        warrant: Warrant,
         receipts: Receipts,
         *,
         knows_ours: bool,
@@ -139,7 +138,7 @@ class Visit:
         self._sessions = sessions
         self._receipts = receipts
         self._client = client
-        self._standing = standing
+        self._warrant = warrant
         self._knows_ours = knows_ours
         self._selected: str | None = None  # the session it is about; None for the default one
         self._told = 0  # seq of the last message that it was told
@@ -158,7 +157,7 @@ class Visit:
 
     def received(self, text: str) -> None:
         """Do what the client asks; what cannot be done is told, and the socket lives on."""
-        if self._standing() is None:
+        if self._warrant() is None:
             self._socket.close(closures.NO_LONGER_ADMITTED)
             return
         envelope = None
@@ -178,7 +177,7 @@ class Visit:
 
     def resumed(self) -> None:
         """The client has caught up with what it was sent: tell it the rest."""
-        if self.behind and self._standing() is None:
+        if self.behind and self._warrant() is None:
             self._socket.close(closures.NO_LONGER_ADMITTED)
         elif self.behind:
             self._catch_up()
@@ -193,7 +192,7 @@ class Visit:
         """The session tells everybody."""
         if message.seq <= self._told and self._told_of == self._subscription.session_id:
             return  # it was in the log already when the client was told from there
-        if self._standing() is None:
+        if self._warrant() is None:
             self._socket.close(closures.NO_LONGER_ADMITTED)
         elif self.behind or self._socket.choked:
             self.behind = True

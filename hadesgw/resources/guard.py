@@ -20,6 +20,7 @@ from hadesgw.policy.credentials import (
     DenialReason,
     Denied,
     Role,
+    Warrant,
     parse_authorization,
 )
 from hadesgw.policy.exposure import Address
@@ -109,10 +110,12 @@ class Guard(Layer):
         if b"authorization" in index or b"x-api-key" in index:
             self._observer.credential_refused("malformed")
             return self._penalties.refuse(request, refusals.BAD_CREDENTIAL, ())
-        client = tickets.redeem(ticket, index.get(b"origin"), self._clock())
+        warrant = tickets.redeem(ticket, index.get(b"origin"), self._clock())
+        client = None if warrant is None else warrant()
         if client is None:
             self._observer.credential_refused("ticket")
             return self._penalties.refuse(request, refusals.BAD_TICKET, _CHALLENGE)
+        request.warrant = warrant
         return self._admit(client, request)
 
     def _admit(self, client: Client, request: Request) -> bytes | int:
@@ -121,3 +124,37 @@ class Guard(Layer):
             self._observer.credential_refused("role")
             return request.refuse(refusals.ROLE_TOO_LOW)
         return self.pass_on(request)
+
+
+class Warrants:
+    """By what the clients of one path have come in, for resources there that live longer than a request.
+
+    :param clients: who may come.
+    :param role: the least role that may pass.
+    :param wall: seconds since the epoch.
+    """
+
+    def __init__(self, clients: ClientStore, role: Role, wall: Callable[[], float]) -> None:
+        self._clients = clients
+        self._role = role
+        self._wall = wall
+
+    def of(self, request: Request) -> Warrant:
+        """What the client of `request`, whom a guard has admitted, has come in by: its ticket's, or what it shows."""
+        shown = request.warrant or self._shown(request)
+
+        def admitted() -> Client | None:
+            client = shown()
+            return client if client is not None and client.may(self._role) else None
+
+        return admitted
+
+    def _shown(self, request: Request) -> Warrant:
+        values = request.head.values
+        credential = parse_authorization(values(b"authorization"), values(b"x-api-key"))
+        return self._clients.warrant(
+            request.record.client or "",
+            credential,
+            lambda: datetime.fromtimestamp(self._wall(), UTC),
+            request.certificate if isinstance(credential, CredentialError) else None,
+        )

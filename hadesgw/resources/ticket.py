@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
 
 from hadesgw.http.site import Request
 from hadesgw.policy import refusals
+from hadesgw.policy.credentials import Warrant
 from hadesgw.policy.tickets import LIFETIME_SECONDS, TicketStore
 
 
@@ -16,12 +19,14 @@ class TicketOffice(Resource):
 
     :param store: what the tickets are redeemed from.
     :param clock: monotonic time.
+    :param warrant: by what somebody who asks has come in.
     """
 
     isLeaf = True
 
-    def __init__(self, store: TicketStore, clock: IReactorTime) -> None:
+    def __init__(self, store: TicketStore, clock: IReactorTime, warrant: Callable[[Request], Warrant]) -> None:
         Resource.__init__(self)
+        self._warrant = warrant
         self._store = store
         self._clock = clock
 
@@ -33,7 +38,7 @@ class TicketOffice(Resource):
         if request.method != b"POST":
             return request.refuse(refusals.METHOD_NOT_ALLOWED, [(b"Allow", b"POST")])
         origin = request.head.index.get(b"origin")
-        ticket = self._store.issue(client, origin, self._clock.seconds())
+        ticket = self._store.issue(client, origin, self._clock.seconds(), self._warrant(request))
         request.setHeader(b"Content-Type", b"application/json")
         request.setHeader(b"Cache-Control", b"no-store")
         return msgspec.json.encode({"ticket": ticket, "expires_in": LIFETIME_SECONDS})

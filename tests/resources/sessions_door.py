@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.web.resource import IResource
 from hadesgw.http.site import Request
 from hadesgw.http.websocket import SocketLimits
 from hadesgw.policy.allowance import Rate
+from hadesgw.policy.credentials import Warrant
 from hadesgw.policy.origins import Origins
 from hadesgw.policy.receipts import Receipts
 from hadesgw.policy.seats import Seats
@@ -65,11 +67,15 @@ class SessionsDoor:
         self.seats = Seats(SEATS)
         self.door = Door(origins=Origins([PAGE]))
         receipts = Receipts()
-        acts = Acts(self.sessions, self.standing.get, self.seats, receipts, LIMITS.stall_seconds)
+        acts = Acts(self.sessions, self.warrant, self.seats, receipts, LIMITS.stall_seconds)
         self.http = Known(Codex("/api/codex", acts, self.standing.get, lambda path: 4096))
         clock = self.door.reactor
-        self.socket = Known(CodexSocket(self.sessions, self.standing.get, LIMITS, self.seats, receipts, clock))
+        self.socket = Known(CodexSocket(self.sessions, self.warrant, LIMITS, self.seats, receipts, clock))
         self.door.site.resource = PathTable({b"/api/codex": self.http, b"/ws/codex": self.socket})
+
+    def warrant(self, request: Request) -> Warrant:
+        """The client's name is what it has come in by."""
+        return partial(self.standing.get, request.record.client or "")
 
     @property
     def agent(self) -> ScriptedAgent:

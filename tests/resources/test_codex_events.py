@@ -273,7 +273,7 @@ class EventStreamTests(SynchronousTestCase):
         self.hall.agent.tell(Output("a secret by now"))
         self.assertEqual(events(caller)[-1][1]["type"], "error")
         self.assertNotIn(b"secret", caller.received)
-        self.assertEqual(self.hall.http.requests[0].record.reason, "suspended_client")
+        self.assertEqual(self.hall.http.requests[0].record.reason, "no_longer_admitted")
 
     def test_no_longer_admitted_while_behind(self) -> None:
         """Nor is it told the rest when it has caught up."""
@@ -286,7 +286,7 @@ class EventStreamTests(SynchronousTestCase):
         del self.hall.standing["alice"]
         caller.take()
         self.assertFalse(b"secret" in caller.received)
-        self.assertEqual(self.hall.http.requests[-1].record.reason, "suspended_client")
+        self.assertEqual(self.hall.http.requests[-1].record.reason, "no_longer_admitted")
 
     def test_nothing_is_left(self) -> None:
         """When the client has gone."""

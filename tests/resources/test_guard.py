@@ -6,6 +6,7 @@ import hashlib
 import random
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
@@ -23,24 +24,28 @@ from hadesgw.policy.credentials import (
     ClientStore,
     Role,
     Token,
+    Warrant,
     anonymous_client,
 )
 from hadesgw.policy.origins import Origins
 from hadesgw.policy.session_tokens import SessionTokens
 from hadesgw.policy.tickets import TicketStore
-from hadesgw.resources.guard import Guard
+from hadesgw.resources.guard import Guard, Warrants
 from hadesgw.resources.penalties import Penalties
 from tests.resources.test_penalties import Lines
 from tests.wire.answers import Answer
 from tests.wire.door import Door, Leaf
 
 _TOKEN = "hgw_" + "k" * 43  # nosecret: of nobody
+_BEARER = b"Authorization: Bearer %b\r\n" % _TOKEN.encode()
 _NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
-def _client(role: Role = Role.USER, expires: datetime | None = None) -> Client:
-    token = Token(hashlib.sha256(_TOKEN.encode()).digest(), expires)
-    return Client(name="alice", roles=frozenset((role,)), tokens=(token,))
+def _client(
+    role: Role = Role.USER, expires: datetime | None = None, name: str = "alice", token: str = _TOKEN
+) -> Client:
+    digest = hashlib.sha256(token.encode()).digest()
+    return Client(name=name, roles=frozenset((role,)), tokens=(Token(digest, expires),))
 
 
 @implementer(IGuardObserver)
@@ -71,7 +76,8 @@ class GuardTests(SynchronousTestCase):
         return caller.answer(b"GET")
 
     def _guard(self, leaf: Leaf, store: ClientStore, role: Role = Role.USER) -> Guard:
-        self.tickets = TicketStore(store.standing, random.Random(7).randbytes)
+        self.tickets = TicketStore(random.Random(7).randbytes)
+        self.warrant = partial(store.standing, "alice")
         penalties = Penalties(Clock(), Lines())
         return Guard(leaf, store, role, _NOW.timestamp, self.notes, penalties, self.tickets, lambda: self.now)
 
@@ -158,7 +164,7 @@ class GuardTests(SynchronousTestCase):
             leaf = Leaf(lambda request: (request.record.client or "").encode())
             guard = self._guard(leaf, self._store())
             self.now = 100.0
-            ticket = self.tickets.issue("alice", asked, self.now)
+            ticket = self.tickets.issue("alice", asked, self.now, self.warrant)
             self.now += later
             answer = self._show(guard, ticket, shown, protocol)
             self.assertEqual(answer.status, expected[0], (asked, shown, later))
@@ -175,7 +181,7 @@ class GuardTests(SynchronousTestCase):
         guard = self._guard(leaf, store)
         self.assertEqual(self._show(guard, "x" * 32).status, 401)
         bearer = b"Authorization: Bearer %b\r\n" % _TOKEN.encode()
-        self.assertEqual(self._show(guard, self.tickets.issue("alice", None, 0.0), bearer).status, 400)
+        self.assertEqual(self._show(guard, self.tickets.issue("alice", None, 0.0, self.warrant), bearer).status, 400)
         self.assertEqual((self.notes.refused, leaf.asked), (["ticket", "malformed"], []))
 
     def test_ticket_of_a_client_who_may_not_come_in(self) -> None:
@@ -183,8 +189,8 @@ class GuardTests(SynchronousTestCase):
         leaf = Leaf(lambda request: b"")
         store = self._store(_client(Role.OBSERVER))
         guard = self._guard(leaf, store)
-        self.assertEqual(self._show(guard, self.tickets.issue("alice", None, 0.0)).status, 403)
-        ticket = self.tickets.issue("alice", None, 0.0)
+        self.assertEqual(self._show(guard, self.tickets.issue("alice", None, 0.0, self.warrant)).status, 403)
+        ticket = self.tickets.issue("alice", None, 0.0, self.warrant)
         store.suspend("alice")
         self.assertEqual((self._show(guard, ticket).status, leaf.asked), (401, []))
 
@@ -265,3 +271,70 @@ class GuardTests(SynchronousTestCase):
         self.assertNotIn(b"100 Continue", caller.received)
         answer = caller.answer(b"POST")
         self.assertEqual((answer.status, answer.one(b"connection")), (401, b"close"))
+
+
+class WarrantTests(SynchronousTestCase):
+    """By what somebody has come in, for as long as a socket or an event stream lasts."""
+
+    def setUp(self) -> None:
+        self.now = _NOW
+        self.store = self._store(_client(expires=_NOW + timedelta(hours=1)))
+        self.warrants = Warrants(self.store, Role.USER, self._wall)
+
+    def _wall(self) -> float:
+        return self.now.timestamp()
+
+    def _store(self, *clients: Client, anonymous: Client | None = None) -> ClientStore:
+        return ClientStore(ClientDirectory(clients), anonymous)
+
+    def _warrant(self, fields: bytes = _BEARER, name: str = "alice") -> Warrant:
+        """What alice has come in by; the request is over by now."""
+        leaf = Leaf(lambda request: b"")
+        Door(leaf).call().send(b"GET / HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % fields)
+        leaf.asked[0].record.client = name
+        return self.warrants.of(leaf.asked[0])
+
+    def test_good_as_long_as_the_credential(self) -> None:
+        """Until the token expires, and not one moment longer."""
+        warrant = self._warrant()
+        self.now += timedelta(minutes=59)
+        self.assertEqual(warrant(), self.store.named("alice"))
+        self.now += timedelta(minutes=1)
+        self.assertIsNone(warrant())
+
+    def test_what_ends_it(self) -> None:
+        """A lower role, another token, a token that is somebody else's now, the client's end, a suspension."""
+        warrant = self._warrant()
+        for clients in ([_client(Role.OBSERVER)], [_client(token="hgw_" + "x" * 43)], [_client(name="bob")], []):
+            before = self.store.directory
+            self.assertIsNotNone(warrant())
+            self.store.replace(ClientDirectory(clients))
+            self.assertIsNone(warrant(), clients)
+            self.store.replace(before)
+        self.store.suspend("alice")
+        self.assertIsNone(warrant())
+
+    def test_what_does_not(self) -> None:
+        """Another token beside it, a higher role."""
+        warrant = self._warrant()
+        self.store.replace(ClientDirectory([_client(Role.ADMIN)]))
+        self.assertIsNotNone(warrant())
+
+    def test_who_shows_nothing(self) -> None:
+        """Is the anonymous client, as long as there is one; nobody else's name helps."""
+        anonymous = anonymous_client(Role.USER)
+        self.store = self._store(anonymous=anonymous)
+        self.warrants = Warrants(self.store, Role.USER, self._wall)
+        self.assertEqual(self._warrant(b"", anonymous.name)(), anonymous)
+        self.assertIsNone(self._warrant(b"")())
+
+    def test_a_ticket(self) -> None:
+        """It is good for as long as that by which its client has come for it."""
+        issued = self._warrant()
+        leaf = Leaf(lambda request: b"")
+        Door(leaf).call().send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        leaf.asked[0].warrant = issued
+        warrant = self.warrants.of(leaf.asked[0])
+        self.assertIsNotNone(warrant())
+        self.now += timedelta(hours=1)
+        self.assertIsNone(warrant())
