@@ -196,10 +196,13 @@ async function heap_of(page: Page): Promise<number> {
 
 test(`a session of ${turns} turns`, async ({ browser }) => {
   test.setTimeout(1_800_000);
+  // A step that cannot be done is a fault of its own, not a long wait.
+  const step_ms = 30_000;
   const stage = await Stage.open((folder) => new Actor(folder), large);
   stage.model.lines.push(...Array.from({ length: turns }, () => short_answer));
   const { bench, close } = await fresh(browser, stage);
   const { page } = bench;
+  page.setDefaultTimeout(step_ms);
   const of = (what: string) => `${turns} turns: ${what}`;
   const empty = await type(page, strokes);
   await bench.prompt.fill("");
@@ -245,6 +248,8 @@ test(`a session of ${turns} turns`, async ({ browser }) => {
 
     // Editing an early turn begins a branch of its own; the arrow leads back to the long one, for the next run.
     stage.model.lines.push(short_answer);
+    await bench.log.hover();
+    await page.mouse.wheel(0, -1000); // who reads elsewhere is not taken to the end
     await bench.turns.nth(9).scrollIntoViewIfNeeded();
     await bench.button(t.turn.edit, bench.turns.nth(9)).click();
     const field = page.getByRole("textbox", { name: t.turn.edit });
