@@ -115,7 +115,7 @@ def _fail(reason: object, code: int) -> int:
 
 
 def _check(path: str | None, pid: int | None) -> str:
-    from hadesgw.tap import StartRefused, check  # imports the reactor, which no other command needs
+    from hadesgw.service.start import StartRefused, check  # imports the whole tree, which no other command needs
 
     try:
         return check(path, pid)

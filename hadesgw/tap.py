@@ -7,13 +7,10 @@ import os
 import random
 import sys
 import time
-from collections.abc import Mapping, MutableMapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from functools import partial
-from importlib import import_module
-from typing import Any, ClassVar, NoReturn
+from typing import ClassVar, NoReturn
 
-import msgspec
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from twisted.application.service import IService, MultiService
 from twisted.internet import reactor as global_reactor
@@ -24,44 +21,33 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from hadesgw import __version__
-from hadesgw.config import Config, ConfigError, clients_source, load
+from hadesgw.config import Config, ConfigError
 from hadesgw.http.agent import Agent
 from hadesgw.http.body import MemoryShare
 from hadesgw.http.framing import AllowedHosts, HeadLimits
 from hadesgw.http.site import Site
 from hadesgw.policy.correlation import Correlator, uuid4_source
-from hadesgw.policy.credentials import (
-    ClientDirectory,
-    ClientsError,
-    ClientStore,
-    Role,
-    anonymous_client,
-    parse_clients,
-    read_clients,
-)
-from hadesgw.policy.exposure import Exposed
+from hadesgw.policy.credentials import ClientsError, ClientStore
 from hadesgw.policy.listening import parse_listener
-from hadesgw.policy.service_card import service_card
 from hadesgw.resources.metrics import Metrics
-from hadesgw.service.aider import make_aider
 from hadesgw.service.census import census
-from hadesgw.service.codex import make_codex, try_codex
 from hadesgw.service.control import Control, ControlRefused, control_path
+from hadesgw.service.engine_makers import Engines
 from hadesgw.service.gateway import Gateway, Termination
-from hadesgw.service.listeners import ListenerRefused, judge_unopened, make_listener, wanted_places
+from hadesgw.service.listeners import make_listener
 from hadesgw.service.processes import listeners
 from hadesgw.service.reload import Fresh, Reload, ReloadRefused, ReloadSignal
 from hadesgw.service.scraping import Scraping
-from hadesgw.service.sessions import make_sessions, rehearsal_engine
-from hadesgw.service.surplus import Surplus, SurplusWatch, compare_running
-from hadesgw.service.tls import Credentials, TlsServer, load_credentials
+from hadesgw.service.sessions import make_sessions
+from hadesgw.service.start import StartRefused, judge_places, load_clients, load_tls, read_again, read_config, summary
+from hadesgw.service.surplus import SurplusWatch
+from hadesgw.service.tls import TlsServer
 from hadesgw.service.turns import turns_of
-from hadesgw.sessions.engine import IEngine
 from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.log import Log, Sink
 from hadesgw.telemetry.meters import Meters
 from hadesgw.telemetry.witness import SideWitness, Witness
-from hadesgw.tree import Parts, PathTable, build_tree, check_tree
+from hadesgw.tree import Parts, PathTable, build_tree
 
 
 class Options(usage.Options):
@@ -83,19 +69,14 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Read the configuration while an error can still be one line and an exit status."""
         try:
-            config = load(self["config"])
-            if self["log-format"] is not None:
-                config = _with_log_format(config, self["log-format"])
-            check_tree(config)
-            _require_otel(config)
-            self._cast(config)
-            self.tls = _load_tls(self.config)
+            self._cast(read_config(self["config"], self["log-format"]))
+            self.tls = load_tls(self.config)
             if self["check"]:
-                _judge_places(self.config)
+                judge_places(self.config)
         except (ConfigError, ClientsError, StartRefused) as error:
             _exit(str(error))
         if self["check"]:
-            sys.stdout.write(_summary(self.config, self.clients) + "\n")
+            sys.stdout.write(summary(self.config, self.clients) + "\n")
             raise SystemExit(0)
         self.log = _make_log(self.config)
         if self.parent is not None:
@@ -115,106 +96,12 @@ class Options(usage.Options):
             raise StartRefused("--script and --gguf are for --demo: say that too, or leave them out")
         else:
             self.opening = None
-            self.config, self.clients = config, _load_clients(config, os.environ)
-
-
-class StartRefused(Exception):
-    """The gateway must not start like this; the text says why and what to do."""
+            self.config, self.clients = config, load_clients(config, os.environ)
 
 
 def _exit(message: str) -> NoReturn:
     sys.stderr.write(f"hadesgw: {message}\n")
     raise SystemExit(1)
-
-
-def check(path: str | None, pid: int | None) -> str:
-    """Judge a configuration as a start would, as far as that can be done without listening.
-
-    :param path: of the file; None for the built-in defaults.
-    :param pid: of a gateway that runs with it, to see that it listens as configured and nowhere else; or None.
-    :returns: one line that says what was found.
-    :raises ConfigError, ClientsError, StartRefused: for the first thing that is wrong, as one line.
-    """
-    config = load(path)
-    check_tree(config)
-    clients = _load_clients(config, os.environ)
-    _load_tls(config)
-    _judge_places(config)
-    return _summary(config, clients) if pid is None else _compare_with_process(config, pid)
-
-
-def _judge_places(config: Config) -> None:
-    """:raises StartRefused: for a listener that others can reach who must not."""
-    try:
-        for description in config.server.listen:
-            judge_unopened(description, anonymous=bool(config.clients.anonymous))
-    except Exposed as exposed:
-        raise StartRefused(str(exposed)) from None
-
-
-def _compare_with_process(config: Config, pid: int) -> str:
-    """:raises StartRefused: if a gateway that runs listens otherwise than configured, or cannot be looked at."""
-    try:
-        held = listeners(pid)
-        compare_running(pid, held, [place for entry in config.server.listen for place in wanted_places(entry)])
-    except (ListenerRefused, Surplus) as error:
-        raise StartRefused(str(error)) from None
-    except OSError as error:
-        raise StartRefused(f"cannot see what process {pid} listens on: {error.strerror}") from None
-    places = ", ".join(sorted(str(socket.address) for socket in held)) or "no TCP address"
-    return f"process {pid} listens on {places} and nowhere else, as {config.source} says"
-
-
-def _summary(config: Config, store: ClientStore) -> str:
-    listeners = ", ".join(config.server.listen)
-    upstreams = ", ".join(f"{upstream.name} at {upstream.socket}" for upstream in config.upstream)
-    return (
-        f"{config.source}: good; {len(store.directory)} client(s), {len(config.tree)} path(s),"
-        f" listening on {listeners}, serving {upstreams}"
-    )
-
-
-def _with_log_format(config: Config, log_format: str) -> Config:
-    if log_format not in ("json", "text"):
-        raise StartRefused(f"--log-format: expected json or text, got {log_format!r}")
-    return msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, format=log_format))
-
-
-def _load_clients(config: Config, environ: MutableMapping[str, str]) -> ClientStore:
-    """The clients, from where the configuration and the environment say.
-
-    :raises StartRefused: if there are none, and none is needed for a TCP listener to be safe.
-    """
-    source = clients_source(config, environ)
-    environ.pop("HADESGW_CLIENTS", None)  # no child shall inherit it
-    if source.path:
-        directory = read_clients(source.path, environ.get("CREDENTIALS_DIRECTORY"))
-    elif source.text:
-        directory = parse_clients(source.text, "$HADESGW_CLIENTS")
-    else:
-        directory = ClientDirectory(())
-    role = config.clients.anonymous
-    anonymous = anonymous_client(Role[role.upper()]) if role else None
-    if not len(directory) and anonymous is None:
-        raise StartRefused(
-            "there is no client, so nobody could come in; make one with:"
-            f" hadesgw token new NAME --append --file {config.clients.file or 'clients.toml'}"
-        )
-    return ClientStore(directory, anonymous)
-
-
-def _require_otel(config: Config) -> None:
-    """:raises StartRefused: if traces are wanted, and what makes them is not installed."""
-    try:
-        if config.otel.endpoint:
-            import_module("hadesgw.telemetry.trace")
-    except ModuleNotFoundError:
-        told = "otel.endpoint: traces need an extra that is not installed: pip install 'hadesgw[otel]'"
-        raise StartRefused(told) from None
-
-
-def _load_tls(config: Config) -> Credentials | None:
-    return load_credentials(config.tls, config.source, os.environ.get("CREDENTIALS_DIRECTORY"), datetime.now(UTC))
 
 
 def _make_log(config: Config) -> Log:
@@ -239,9 +126,11 @@ def makeService(options: Options) -> IService:
     gateway.setServiceParent(services)
     _make_control(options, gateway, tls, followers).setServiceParent(services)
     if options.config.otel.endpoint:
-        _trace(options.config, gateway, followers)
+        from hadesgw.service.tracing import trace  # only who traces pays for it
+
+        trace(options.config, global_reactor, gateway, followers)
     if options.config.hermes.url:
-        _make_hermes(options, gateway).setServiceParent(services)
+        _make_registration(options, gateway).setServiceParent(services)
     if options.opening is not None:
         options.opening.service(global_reactor, gateway).setServiceParent(services)
     gc.freeze()  # what was built to serve is never garbage: spare every later collection the walk over it
@@ -301,47 +190,22 @@ def _make_control(options: Options, gateway: Gateway, tls: TlsServer | None, fol
     )
 
 
-def _trace(config: Config, gateway: Gateway, followers: Followers) -> None:
-    """Follow requests with spans, and send off the last when the last request has been served."""
-    from hadesgw.telemetry.trace import Tracing, exporting
+def _make_registration(options: Options, gateway: Gateway) -> IService:
+    from hadesgw.service.registration import make_registration  # only who registers pays for it
 
-    tracing = Tracing(exporting(config.otel.endpoint), config.otel.service_name, config.otel.sampled)
-    followers.add(tracing)
-    gateway.at_last(lambda: deferToThread(tracing.provider.shutdown))
-
-
-def _make_hermes(options: Options, gateway: Gateway) -> IService:
-    from twisted.web.client import Agent as HttpAgent
-
-    from hadesgw.service.hermes_client import HermesClient  # only who registers pays for it
-
-    config = options.config.hermes
-
-    def card() -> dict[str, Any]:
-        return service_card(__version__, config.endpoint.rstrip("/") or gateway.url)
-
-    agent = HttpAgent(global_reactor, connectTimeout=options.config.timeouts.connect)
-    return HermesClient(global_reactor, agent, config.url, card, options.log, time.time, random.random)
+    return make_registration(
+        options.config, global_reactor, lambda: gateway.url, options.log, time.time, random.random
+    )
 
 
 def _read_again(options: Options) -> Fresh:
-    """What is on disk now, judged as a start judges it.
+    """What is on disk now.
 
     :raises ReloadRefused: if a start would be refused.
     """
     if options.opening is not None:
         raise ReloadRefused("a demo has nothing to reload: its clients and its model are its own")
-    try:
-        config = load(options["config"])
-        if options["log-format"] is not None:
-            config = _with_log_format(config, options["log-format"])
-        check_tree(config)
-        _judge_places(config)
-        from_file = clients_source(config, os.environ).path
-        clients = _load_clients(config, os.environ).directory if from_file else None
-        return Fresh(config, clients, _load_tls(config))
-    except (ConfigError, ClientsError, StartRefused) as error:
-        raise ReloadRefused(str(error)) from None
+    return read_again(options["config"], options["log-format"])
 
 
 def _make_gateway(
@@ -369,10 +233,13 @@ def _make_gateway(
         )
         for upstream in config.upstream
     ]
+    engines = Engines(config, reactor, os.environ)
+    reactor.callWhenRunning(engines.begin, log)
+    reactor.addSystemEventTrigger("after", "shutdown", engines.close)
     sessions = make_sessions(
         config,
         reactor,
-        engines=_engines(reactor, config, log),
+        engines=engines,
         clients=clients,
         own_url=lambda: gateway.own_url,
         meter=meters,
@@ -417,19 +284,6 @@ def _make_gateway(
     watch = SurplusWatch(reactor, listeners, deferToThread, os.getpid, meters, log)
     gateway = Gateway(reactor, site, places, watch, agents, log, config.timeouts.drain, sessions)
     return gateway
-
-
-def _engines(reactor: Any, config: Config, log: Log) -> dict[str, IEngine]:
-    """The engines there are, by their names in the configuration."""
-    codex = make_codex(config, reactor, os.environ)
-    reactor.callWhenRunning(try_codex, codex, config, log)
-    aider = make_aider(config, reactor, os.environ)
-    for engine in (codex, aider):
-        reactor.addSystemEventTrigger("after", "shutdown", engine.close)
-    engines: dict[str, IEngine] = {codex.name: codex, aider.name: aider}
-    if config.sessions.engine == "rehearsal":  # it plays: nobody shall have that in place of work
-        engines["rehearsal"] = rehearsal_engine(reactor)
-    return engines
 
 
 def _names(config: Config) -> list[str]:

@@ -12,7 +12,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
-from twisted.web.client import Agent
 
 from hadesgw.config import Config
 from hadesgw.interfaces import IRequestLog, ISessionMeter
@@ -21,11 +20,9 @@ from hadesgw.policy.session_tokens import SessionTokens
 from hadesgw.service.niceness import nice_command
 from hadesgw.service.scratch import Scratch
 from hadesgw.sessions.admission import Settings
-from hadesgw.sessions.engine import IEngine, Launch
+from hadesgw.sessions.engine import IEngine
 from hadesgw.sessions.git import Git
-from hadesgw.sessions.model_call import GatewayModel
 from hadesgw.sessions.registry import SessionRegistry
-from hadesgw.sessions.rehearsal import INSTRUCTIONS, RehearsalEngine
 from hadesgw.sessions.session import Bounds
 from hadesgw.sessions.workspace import Workspace
 
@@ -71,20 +68,6 @@ def make_sessions(
         meter=meter,
         log=log,
     )
-
-
-def rehearsal_engine(reactor: Any) -> IEngine:
-    """The engine that needs no program.
-
-    :param reactor: carries its model calls.
-    """
-    agent = Agent(reactor)  # a connection a call, as real agents have it
-
-    def model(launch: Launch) -> GatewayModel:
-        fields = {"Authorization": f"Bearer {launch.token}", launch.session_header: launch.session_id}
-        return GatewayModel(agent, launch.base_url, launch.model, fields, INSTRUCTIONS, launch.output_tokens)
-
-    return RehearsalEngine(model)
 
 
 def _settings(config: Config) -> Settings:

@@ -251,3 +251,6 @@ class IEngine(Interface):
         :returns: fires with an :class:`IAgent` provider when it waits for input; fails with :class:`EngineFailure`, and
             then nothing is left running. Cancelling it ends what has been started.
         """
+
+    def close() -> None:
+        """Let go of what it holds outside of this process; no agent of it runs any more."""

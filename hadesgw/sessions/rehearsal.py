@@ -91,6 +91,9 @@ class RehearsalEngine:
         """Nothing is needed."""
         return None
 
+    def close(self) -> None:
+        """See IEngine: it holds nothing."""
+
     def launch(self, launch: Launch, observer: Any) -> Deferred[Any]:
         """An agent at once."""
         thread_id = launch.resume or f"rehearsal-{launch.session_id}"

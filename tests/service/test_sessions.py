@@ -10,9 +10,10 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from hadesgw.config import parse
+from hadesgw.config import Config, parse
 from hadesgw.policy.credentials import ClientDirectory, ClientStore, Role, anonymous_client
-from hadesgw.service.sessions import make_sessions, rehearsal_engine
+from hadesgw.service.rehearsal import make_rehearsal
+from hadesgw.service.sessions import make_sessions
 from hadesgw.sessions.admission import Wish
 from hadesgw.sessions.engine import IEngine
 from hadesgw.sessions.registry import SessionRegistry
@@ -84,7 +85,7 @@ class MakingTests(SynchronousTestCase):
 
     def test_the_rehearsal_engine(self) -> None:
         """Needs nothing."""
-        engine = rehearsal_engine(MemoryReactorClock())
+        engine = make_rehearsal(Config(), MemoryReactorClock(), {})
         verifyObject(IEngine, engine)
         self.assertIsNone(engine.obstacle())
 

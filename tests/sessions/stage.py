@@ -122,6 +122,9 @@ class ScriptedEngine:
         """See IEngine."""
         return self.reason
 
+    def close(self) -> None:
+        """See IEngine."""
+
     def launch(self, launch: Launch, observer: Any) -> Deferred[Any]:
         """See IEngine."""
         agent = ScriptedAgent(launch, observer)
