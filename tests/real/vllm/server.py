@@ -21,7 +21,7 @@ from tests.real.wire import Client
 MODEL = "tiny"
 """The name under which the model is served."""
 
-READY_SECONDS = 300.0
+READY_SECONDS = 600.0
 """A start takes 20 to 60 s on two idle cores; a loaded machine needs several times that."""
 
 STOP_SECONDS = 30.0
