@@ -148,6 +148,11 @@ class ReachTests(ProbeTestCase):
         self.assertIn("over", self.printed(notes))
         self.assertFalse((self.workspace / "made").exists())
 
+    def sleepers(self) -> list[Process]:
+        """The two that are left running; none while one of them is on its way."""
+        found = [process for process in self.family() if process.title().startswith("sleep 743")]
+        return found if len(found) == 2 else []
+
     async def test_no_daemon_survives(self) -> None:
         """What a command has left running in the background ends with the agent, even if it ran outside the sandbox."""
         self.write_probe(
@@ -156,8 +161,7 @@ class ReachTests(ProbeTestCase):
         agent, notes = await self.launch(approval="on-request")
         notes.on(ApprovalAsked, lambda asked: agent.decide(asked.approval_id, Decision.ACCEPT))
         await say(agent, notes, "outside")
-        sleepers = [process for process in self.family() if "sleep 743" in process.title()]
-        self.assertEqual(len(sleepers), 2)
+        sleepers = wait_for(self.sleepers, "both are at it", 10)
         await agent.stop()
         self.assertEqual([process.title() for process in sleepers if process.alive()], [])
 
