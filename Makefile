@@ -17,9 +17,10 @@ BIN := .venv/bin
 INSTALL := python -m pip install --quiet --disable-pip-version-check --no-input
 PIP := $(BIN)/$(INSTALL)
 TRIAL := $(BIN)/python -m twisted.trial --reporter=text
-# The longest first, for two of them run at a time. `sessions` needs nothing large: it is part of `make trial`.
-SLOW := $(patsubst %,tests/real/%,vllm codex clients)
+# The longest first. `sessions` needs nothing large: it is part of `make trial`.
+SLOW := $(patsubst %,tests/real/%,codex vllm clients)
 SLOW += $(filter-out $(SLOW) tests/real/sessions,$(patsubst %/__init__.py,%,$(wildcard tests/real/*/__init__.py)))
+ALONE := %/codex
 MINUTES ?= 30
 UV_VERSION := 0.13.9
 
@@ -65,7 +66,7 @@ count: .venv/test.stamp | build  ## meters and log against 10,000 requests count
 
 .PHONY: test-real
 test-real: .venv/test.stamp debian webclient  ## the slow real programs, each in a folder of tests/real; installs them
-	@tools/suites.sh $(SLOW)
+	@tools/suites.sh 1 $(filter $(ALONE),$(SLOW)) 2 $(filter-out $(ALONE),$(SLOW))
 
 .PHONY: session-cycles
 session-cycles: .venv/test.stamp debian | build  ## 200 coding sessions that go wrong, of the real Codex too; installs it

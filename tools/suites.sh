@@ -1,10 +1,11 @@
 #!/bin/bash
-# Run suites of tests, each by a trial of its own with HADESGW_REAL=1, $AT_ONCE of them at a time, in the order they are
-# named in. What a suite says is kept in build/real/<suite>.log and shown when it has ended; at the end there is a line
-# for each. Exits non-zero if one of them fails, or has not ended after $SUITE_MINUTES.
+# Run suites of tests, each by a trial of its own with HADESGW_REAL=1: tools/suites.sh (NUMBER SUITE...)...
+# NUMBER of the suites after it run at a time, in the order they are named in. What a suite says is kept in
+# build/real/<suite>.log and shown when it has ended; at the end there is a line for each. Exits non-zero if one of them
+# fails, or has not ended after $SUITE_MINUTES.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export AT_ONCE=${AT_ONCE:-2} SUITE_MINUTES=${SUITE_MINUTES:-40} HADESGW_REAL=1
+export SUITE_MINUTES=${SUITE_MINUTES:-40} HADESGW_REAL=1
 made=build/real
 rm -rf "$made"
 mkdir -p "$made"
@@ -23,8 +24,21 @@ run() { # made, suite
 }
 export -f run
 
-status=0
-printf '%s\n' "$@" | xargs -P "$AT_ONCE" -I '{}' bash -c 'run "$@"' run "$made" '{}' || status=1
+at_once=1 status=0 group=()
+run_group() {
+    ((${#group[@]})) || return 0
+    printf '%s\n' "${group[@]}" | xargs -P "$at_once" -I '{}' bash -c 'run "$@"' run "$made" '{}' || status=1
+    group=()
+}
+for word in "$@"; do
+    if [[ $word =~ ^[0-9]+$ ]]; then
+        run_group
+        at_once=$word
+    else
+        group+=("$word")
+    fi
+done
+run_group
 printf '\n---- all of them\n'
 cat "$made/verdicts"
-exit $status
+exit "$status"
