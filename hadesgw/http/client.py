@@ -291,8 +291,7 @@ class ClientConnection(Protocol):
         self.abort()
 
     def _send(self, method: bytes, target: bytes, fields: Fields, body: IBodyProducer | None) -> None:
-        lines = [b"%b %b HTTP/1.1" % (method, target)]
-        lines += [b": ".join(field) for field in fields]
+        lines = [b"%b %b HTTP/1.1" % (method, target), *map(b": ".join, fields)]
         if body is None:
             self._write(b"\r\n".join((*lines, b"\r\n")))
         elif isinstance(body, BytesBody):

@@ -65,15 +65,12 @@ def read_plain_head(data: bytes, limit: int) -> PlainHead | None:
     if end < 0:
         return None
     first, *lines = data[:end].split(b"\r\n")
-    status = _status(first) if len(first) <= _LONGEST_LINE else None
-    if status is None or len(lines) > _MOST_FIELDS:
+    if len(lines) > _MOST_FIELDS or max(map(len, (first, *lines))) > _LONGEST_LINE:
         return None
-    fields: list[Field] = []
-    for line in lines:
-        field = _field(line) if len(line) <= _LONGEST_LINE else None
-        if field is None:
-            return None
-        fields.append(field)
+    status = _status(first)
+    fields = [field for field in map(_field, lines) if field is not None]
+    if status is None or len(fields) < len(lines):
+        return None
     by_name = dict(fields)
     length = by_name.get(b"content-length", b"")
     if not length.isdigit() or len(length) > _LENGTH_DIGITS:

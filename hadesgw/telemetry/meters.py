@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 from zope.interface import implementer
 
 from hadesgw import __version__
@@ -22,7 +21,7 @@ from hadesgw.interfaces import (
     Record,
 )
 from hadesgw.policy.refusals import Refusal
-from hadesgw.telemetry.tally import Tallies
+from hadesgw.telemetry.tally import Counts, Tallies
 from hadesgw.telemetry.watch import Watch
 
 _LATENCY_MS = (10, 50, 250, 1_000, 4_000, 15_000, 45_000, 300_000)
@@ -67,11 +66,11 @@ class Meters:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._requests = Counter(
+        self._requests = Counts(
             "hades_codex_requests",
             "Requests that have ended.",
             ["route", "method", "status", "client"],
-            registry=registry,
+            registry,
         )
         self._latency = Tallies(
             "hades_codex_request_latency_ms",
@@ -105,22 +104,23 @@ class Meters:
             .labels()
             .observe
         )
-        self._stream_bytes = Counter(
-            "hades_codex_stream_bytes", "Bytes of streamed answers' bodies.", ["route"], registry=registry
+        self._stream_bytes = Counts(
+            "hades_codex_stream_bytes", "Bytes of streamed answers' bodies.", ["route"], registry
         )
-        self._slow = Counter(
+        self._slow = Counts(
             "hades_codex_slow_responses",
             "Answers that took more than 45 s: until a stream's first event, or for the whole of another.",
-            registry=registry,
+            [],
+            registry,
+        ).labels()
+        self._errors = Counts(
+            "hades_codex_errors", "Answers with a status of 400 or more, and broken ones.", ["code"], registry
         )
-        self._errors = Counter(
-            "hades_codex_errors", "Answers with a status of 400 or more, and broken ones.", ["code"], registry=registry
+        self._refusals = Counts(
+            "hades_codex_refusals", "Answers the gateway made in the model's place.", ["reason"], registry
         )
-        self._refusals = Counter(
-            "hades_codex_refusals", "Answers the gateway made in the model's place.", ["reason"], registry=registry
-        )
-        self._auth_failures = Counter(
-            "hades_codex_auth_failures", "Requests without a credential that admits.", ["reason"], registry=registry
+        self._auth_failures = Counts(
+            "hades_codex_auth_failures", "Requests without a credential that admits.", ["reason"], registry
         )
         in_flight = Gauge("hades_codex_in_flight", "Requests being served.", registry=registry)
         in_flight.set_function(lambda: self._serving)
@@ -148,58 +148,60 @@ class Meters:
             ["upstream"],
             registry=registry,
         )
-        self._aborts = Counter(
-            "hades_codex_upstream_aborts", "Upstream requests dropped before their answer's end.", registry=registry
+        self._aborts = Counts(
+            "hades_codex_upstream_aborts", "Upstream requests dropped before their answer's end.", [], registry
+        ).labels()
+        self._replaced = Counts(
+            "hades_codex_replaced_ids", "Correlation headers whose value was unusable.", ["header"], registry
         )
-        self._replaced = Counter(
-            "hades_codex_replaced_ids", "Correlation headers whose value was unusable.", ["header"], registry=registry
-        )
-        self._missing = Counter(
-            "hades_codex_missing_correlation", "Answers about to leave without their ids: a defect.", registry=registry
-        )
-        self._mismatches = Counter(
+        self._missing = Counts(
+            "hades_codex_missing_correlation", "Answers about to leave without their ids: a defect.", [], registry
+        ).labels()
+        self._mismatches = Counts(
             "hades_codex_correlation_mismatches",
             "Answers of the upstream with another id than it was sent.",
             ["header"],
-            registry=registry,
+            registry,
         )
-        self._budget_estimates = Counter(
+        self._budget_estimates = Counts(
             "hades_codex_budget_estimates",
             "Prompts whose length was estimated, because nobody could count it.",
-            registry=registry,
-        )
-        self._tool_calls = Counter(
+            [],
+            registry,
+        ).labels()
+        self._tool_calls = Counts(
             "hades_codex_tool_calls",
             "Tool calls in the model's answers, by configured name.",
             ["tool"],
-            registry=registry,
+            registry,
         )
-        self._tool_faults = Counter(
+        self._tool_faults = Counts(
             "hades_codex_tool_call_faults",
             "Tool calls whose arguments are no JSON object: cut off, broken, or too long to tell.",
             ["fault"],
-            registry=registry,
+            registry,
         )
-        self._memory_events = Counter(
+        self._memory_events = Counts(
             "hades_codex_memory_events",
             "Calls of memory tools, and memory events in conversations and answers, by configured kind.",
             ["kind"],
-            registry=registry,
+            registry,
         )
-        self._tokens = Counter(
+        self._tokens = Counts(
             "hades_codex_tokens",
             "Tokens, as the model server counts them; completion_counted: as seen to pass, where it did not say.",
             ["kind"],
-            registry=registry,
+            registry,
         )
-        self._unreadable = Counter(
+        self._unreadable = Counts(
             "hades_codex_unreadable_events",
             "Events, and answers in one piece, that could not be understood and were passed on all the same.",
-            registry=registry,
-        )
-        self._log_dropped = Counter(
-            "hades_codex_log_dropped", "Log lines dropped because the log's sink was slow.", registry=registry
-        )
+            [],
+            registry,
+        ).labels()
+        self._log_dropped = Counts(
+            "hades_codex_log_dropped", "Log lines dropped because the log's sink was slow.", [], registry
+        ).labels()
         self._zero_propagation = Gauge(
             "hades_codex_zero_propagation",
             "1 when requests cannot be traced to a sender: TCP without credentials, or ids missing; else 0.",
@@ -207,17 +209,8 @@ class Meters:
         )
         build = Gauge("hades_codex_build_info", "The version running.", ["version"], registry=registry)
         build.labels(__version__).set(1)
-        self._children: dict[tuple[Any, ...], Any] = {}
         self._usuals: dict[tuple[str, str, bytes, str, str], tuple[Callable[..., None], ...]] = {}
         self._kinds: dict[str, int] = {}
-
-    def _child(self, family: Any, *labels: str) -> Any:
-        """`family.labels(...)`, remembered: prometheus_client takes a lock and builds strings for each."""
-        key = (family, *labels)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = family.labels(*labels)
-        return child
 
     def _usual(
         self, route: str, timed: str, method: bytes, status: str, client: str
@@ -265,13 +258,13 @@ class Meters:
             waited_until = record.first_byte
             self._first_byte.labels(timed).observe_request((record.first_byte - record.started) * 1_000, request_id)
             self._stream_duration.observe_request((now - record.first_byte) * 1_000, request_id)
-            self._child(self._stream_bytes, route).inc(request.sentLength)
+            self._stream_bytes.labels(route).inc(request.sentLength)
         if waited_until - record.started > SLOW_SECONDS:
             self._slow.inc()
         if request.code >= 400 or (record.reason is not None and not left):
-            self._child(self._errors, record.code or status).inc()
+            self._errors.labels(record.code or status).inc()
         if record.code is not None and record.reason is not None and record.reason != UPSTREAM_ERROR:
-            self._child(self._refusals, record.reason).inc()
+            self._refusals.labels(record.reason).inc()
 
     def answer_watched(self, record: Record, watch: Watch, whole: bool) -> None:
         """An answer of the model has ended, and the watch over it; `record` has been brought up to date.
@@ -279,24 +272,24 @@ class Meters:
         :param whole: whether it came to its end in good order.
         """
         if record.prompt_tokens:
-            self._child(self._tokens, "prompt").inc(record.prompt_tokens)
+            self._tokens.labels("prompt").inc(record.prompt_tokens)
         if record.completion_tokens:
             kind = "completion" if record.tokens_from == "upstream" else "completion_counted"
-            self._child(self._tokens, kind).inc(record.completion_tokens)
+            self._tokens.labels(kind).inc(record.completion_tokens)
         if watch.unreadable:
             self._unreadable.inc(watch.unreadable)
         for name, count in watch.tools.items():
-            self._child(self._tool_calls, name).inc(count)
+            self._tool_calls.labels(name).inc(count)
         for kind, count in watch.memory.items():
-            self._child(self._memory_events, kind).inc(count)
+            self._memory_events.labels(kind).inc(count)
         if watch.tools:
             for state, count in watch.states(whole).items():
                 if state != "whole":
-                    self._child(self._tool_faults, state).inc(count)
+                    self._tool_faults.labels(state).inc(count)
 
     def memory_event(self, kind: str) -> None:
         """A conversation brought a memory event of that (configured) kind."""
-        self._child(self._memory_events, kind).inc()
+        self._memory_events.labels(kind).inc()
 
     # -- ISessionMeter -------------------------------------------------------------------------------------------------
 
@@ -312,13 +305,13 @@ class Meters:
 
     def refused_early(self, refusal: Refusal, request_id: bytes, session_id: bytes) -> None:
         """See :meth:`ISiteObserver.refused_early`."""
-        self._child(self._refusals, refusal.reason).inc()
-        self._child(self._errors, refusal.code).inc()
+        self._refusals.labels(refusal.reason).inc()
+        self._errors.labels(refusal.code).inc()
 
     def ids_replaced(self, names: Iterable[bytes]) -> None:
         """See :meth:`ISiteObserver.ids_replaced`."""
         for name in names:
-            self._child(self._replaced, name.decode("ascii").lower()).inc()
+            self._replaced.labels(name.decode("ascii").lower()).inc()
 
     def correlation_missing(self) -> None:
         """See :meth:`ISiteObserver.correlation_missing`."""
@@ -328,7 +321,7 @@ class Meters:
 
     def correlation_mismatch(self, header: bytes) -> None:
         """See :meth:`IProxyObserver.correlation_mismatch`."""
-        self._child(self._mismatches, header.decode("ascii")).inc()
+        self._mismatches.labels(header.decode("ascii")).inc()
 
     def upstream_abandoned(self) -> None:
         """See :meth:`IProxyObserver.upstream_abandoned`."""
@@ -336,15 +329,15 @@ class Meters:
 
     def upstream_probed(self, name: str, healthy: bool) -> None:
         """See :meth:`IReadinessObserver.upstream_probed`."""
-        self._child(self._upstream_up, name).set(healthy)
+        self._upstream_up.labels(name).set(healthy)
 
     def credential_refused(self, reason: str) -> None:
         """See :meth:`IGuardObserver.credential_refused`."""
-        self._child(self._auth_failures, reason).inc()
+        self._auth_failures.labels(reason).inc()
 
     def queue_depth(self, upstream: str, depth: int) -> None:
         """See :meth:`ILimiterObserver.queue_depth`."""
-        self._child(self._queue_depth, upstream).set(depth)
+        self._queue_depth.labels(upstream).set(depth)
 
     def queue_waited(self, upstream: str, seconds: float) -> None:
         """See :meth:`ILimiterObserver.queue_waited`."""
