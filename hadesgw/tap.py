@@ -19,6 +19,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
+from twisted.python.reflect import namedAny
 
 from hadesgw import __version__
 from hadesgw.config import Config, ConfigError
@@ -29,16 +30,17 @@ from hadesgw.http.site import Site
 from hadesgw.policy.correlation import Correlator, uuid4_source
 from hadesgw.policy.credentials import ClientsError, ClientStore
 from hadesgw.policy.listening import parse_listener
+from hadesgw.policy.session_tokens import SessionTokens
 from hadesgw.resources.metrics import Metrics
 from hadesgw.service.census import census
 from hadesgw.service.control import Control, ControlRefused, control_path
 from hadesgw.service.engine_makers import Engines
 from hadesgw.service.gateway import Gateway, Termination
+from hadesgw.service.late_sessions import LateSessions
 from hadesgw.service.listeners import make_listener
 from hadesgw.service.processes import listeners
 from hadesgw.service.reload import Fresh, Reload, ReloadRefused, ReloadSignal
 from hadesgw.service.scraping import Scraping
-from hadesgw.service.sessions import make_sessions
 from hadesgw.service.start import StartRefused, judge_places, load_clients, load_tls, read_again, read_config, summary
 from hadesgw.service.surplus import SurplusWatch
 from hadesgw.service.tls import TlsServer
@@ -236,14 +238,18 @@ def _make_gateway(
     engines = Engines(config, reactor, os.environ)
     reactor.callWhenRunning(engines.begin, log)
     reactor.addSystemEventTrigger("after", "shutdown", engines.close)
-    sessions = make_sessions(
-        config,
-        reactor,
-        engines=engines,
-        clients=clients,
-        own_url=lambda: gateway.own_url,
-        meter=meters,
-        log=log,
+    tokens = SessionTokens(clients.standing, os.urandom)
+    sessions = LateSessions(
+        lambda: namedAny("hadesgw.service.sessions.make_sessions")(
+            config,
+            reactor,
+            engines=engines,
+            tokens=tokens,
+            clients=clients,
+            own_url=lambda: gateway.own_url,
+            meter=meters,
+            log=log,
+        )
     )
     parts = Parts(
         config=config,
@@ -256,6 +262,7 @@ def _make_gateway(
         log=log,
         followers=followers,
         sessions=sessions,
+        agents=tokens,
         entropy=os.urandom,
     )
     make_site = partial(

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.reflect import namedAny
 from twisted.web.resource import IResource, Resource
 
 from hadesgw import __version__
 from hadesgw.config import Config, ConfigError, Upstream
 from hadesgw.http.site import Request
-from hadesgw.http.websocket import SocketLimits
 from hadesgw.interfaces import IRequestLog, IUpstream
 from hadesgw.policy import refusals
-from hadesgw.policy.allowance import Accounts, Rate, estimated_tokens
+from hadesgw.policy.allowance import Accounts, estimated_tokens
 from hadesgw.policy.budget import Budget
 from hadesgw.policy.conveyance import zero_propagation
 from hadesgw.policy.credentials import ClientStore, Role
@@ -29,16 +30,15 @@ from hadesgw.policy.origins import Origins
 from hadesgw.policy.receipts import Receipts
 from hadesgw.policy.request_body import BodyLimits
 from hadesgw.policy.seats import Seats
+from hadesgw.policy.session_tokens import SessionTokens
 from hadesgw.policy.tickets import TicketStore
 from hadesgw.resources.admin import Admin
 from hadesgw.resources.choice import Choice, Way
-from hadesgw.resources.codex_calls import Acts
-from hadesgw.resources.codex_http import Codex
-from hadesgw.resources.codex_socket import CodexSocket
 from hadesgw.resources.cors import Cors
 from hadesgw.resources.guard import Guard, Warrants
 from hadesgw.resources.health import Health, Probe, Readiness
 from hadesgw.resources.hermes import Discovery
+from hadesgw.resources.late import Late
 from hadesgw.resources.limiter import Gate, Limiter, Turnstile
 from hadesgw.resources.metered import Metered
 from hadesgw.resources.metrics import Metrics
@@ -50,12 +50,14 @@ from hadesgw.resources.stored_files import read_files
 from hadesgw.resources.ticket import TicketOffice
 from hadesgw.resources.validation import TokenCounter, Validation
 from hadesgw.resources.webclient import WebClient, page_settings
-from hadesgw.sessions.registry import SessionRegistry
 from hadesgw.telemetry.conveyance import Conveyance
 from hadesgw.telemetry.followers import Followers
 from hadesgw.telemetry.memory import Vocabulary
 from hadesgw.telemetry.meters import Meters
 from hadesgw.telemetry.witness import ProxyWitness
+
+if TYPE_CHECKING:
+    from hadesgw.sessions.registry import SessionRegistry
 
 
 class Server:
@@ -77,6 +79,8 @@ class Parts:
     """What layers are built from; made by the composition root.
 
     :param wall: seconds since the epoch, for expiry dates.
+    :param sessions: gives the coding sessions; not asked before somebody comes to them.
+    :param agents: tokens of the agents that are at work in them.
     :param entropy: returns that many random bytes, such as `os.urandom`.
     """
 
@@ -92,7 +96,8 @@ class Parts:
         registry: CollectorRegistry,
         log: IRequestLog,
         followers: Followers,
-        sessions: SessionRegistry,
+        sessions: Callable[[], SessionRegistry],
+        agents: SessionTokens,
         entropy: Callable[[int], bytes],
     ) -> None:
         self.config = config
@@ -104,6 +109,7 @@ class Parts:
         self.log = log
         self.followers = followers
         self.sessions = sessions
+        self.agents = agents
         kinds = [parse_listener(entry).kind for entry in config.server.listen]
         broken = zero_propagation(kinds, bool(config.clients.anonymous), config.tree)
         self.conveyance = Conveyance(broken, meters, log)
@@ -157,7 +163,7 @@ def _cors(parts: Parts, path: str, inner: IResource) -> IResource:
 def _guard(parts: Parts, path: str, inner: IResource) -> IResource:
     leaf = parts.config.tree[path][-1]
     tickets = parts.tickets if leaf == "codex-socket" else None
-    agents = parts.sessions.tokens if leaf == "proxy" else None  # they call their model, and nothing else
+    agents = parts.agents if leaf == "proxy" else None  # they call their model, and nothing else
     role = _ROLES.get(leaf, Role.USER)
     return Guard(
         inner, parts.clients, role, parts.wall, parts.meters, parts.penalties, tickets, parts.clock.seconds, agents
@@ -207,23 +213,26 @@ def _readiness(parts: Parts, path: str) -> IResource:
 
 
 def _codex(parts: Parts, path: str) -> IResource:
-    stall_seconds = parts.config.websocket.stall_seconds
-    acts = Acts(parts.sessions, _warrants(parts).of, parts.seats, parts.receipts, stall_seconds)
-    return Codex(path, acts, parts.clients.standing, parts.config.limits.body.cap)
+    make = "hadesgw.resources.codex_leaves.make_codex"
+    warrant, standing = _warrants(parts).of, parts.clients.standing
+    return _late(
+        parts,
+        lambda: namedAny(make)(parts.config, path, parts.sessions(), warrant, standing, parts.seats, parts.receipts),
+    )
 
 
 def _codex_socket(parts: Parts, path: str) -> IResource:
-    bounds = parts.config.websocket
-    limits = SocketLimits(
-        message=bounds.message,
-        frames=Rate(bounds.frames_per_second, bounds.frames_burst),
-        unread=bounds.unread,
-        ping_seconds=bounds.ping_seconds,
-        pong_seconds=bounds.pong_seconds,
-        stall_seconds=bounds.stall_seconds,
-        close_seconds=bounds.close_seconds,
+    make = "hadesgw.resources.codex_leaves.make_codex_socket"
+    warrant = _warrants(parts).of
+    return _late(
+        parts,
+        lambda: namedAny(make)(parts.config, parts.sessions(), warrant, parts.seats, parts.receipts, parts.clock),
     )
-    return CodexSocket(parts.sessions, _warrants(parts).of, limits, parts.seats, parts.receipts, parts.clock)
+
+
+def _late(parts: Parts, make: Callable[[], IResource]) -> IResource:
+    """A leaf of coding sessions: without a workspace there will be none, so it waits for somebody to ask."""
+    return make() if parts.config.sessions.workspaces else Late(make)
 
 
 def _warrants(parts: Parts) -> Warrants:

@@ -91,6 +91,7 @@ class EveryRouteTests(SynchronousTestCase):
 
     def _parts(self, config: Config) -> Parts:
         clock, registry = Clock(), CollectorRegistry()
+        sessions = Stage(Path(self.mktemp())).registry
         upstream = Agent(
             "vllm",
             clock,
@@ -110,7 +111,8 @@ class EveryRouteTests(SynchronousTestCase):
             registry=registry,
             log=Log(Sink(2), NOW.timestamp, text=False, level="critical"),
             followers=Followers(),
-            sessions=Stage(Path(self.mktemp())).registry,
+            sessions=lambda: sessions,
+            agents=sessions.tokens,
             entropy=random.Random(4).randbytes,
         )
 

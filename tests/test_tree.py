@@ -162,6 +162,7 @@ class BuildTests(SynchronousTestCase):
     def _parts(self, config: Config, anonymous: Client | None = None) -> Parts:
         clock = Clock()
         registry = CollectorRegistry()
+        sessions = Stage(Path(self.mktemp())).registry
         agent = Agent(
             "vllm",
             clock,
@@ -181,7 +182,8 @@ class BuildTests(SynchronousTestCase):
             registry=registry,
             log=Log(Sink(2), time.time, text=False, level="critical"),
             followers=Followers(),
-            sessions=Stage(Path(self.mktemp())).registry,
+            sessions=lambda: sessions,
+            agents=sessions.tokens,
             entropy=os.urandom,
         )
 
@@ -189,7 +191,7 @@ class BuildTests(SynchronousTestCase):
         """The token of a session's agent is good where requests go to a model server, and at no other path."""
         config = parse(_UPSTREAM, "test.toml", Path("/nowhere"))
         parts = self._parts(config)
-        token = parts.sessions.tokens.issue("alice", "session_1")
+        token = parts.agents.issue("alice", "session_1")
         tree = build_tree(parts)
         reached = set()
         for path, layers in config.tree.items():

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
@@ -19,10 +19,13 @@ from hadesgw.http.site import Site
 from hadesgw.interfaces import IServing
 from hadesgw.policy import refusals
 from hadesgw.policy.exposure import Exposed
+from hadesgw.service.late_sessions import LateSessions
 from hadesgw.service.listeners import ListenerRefused, StreamListener
 from hadesgw.service.surplus import Surplus, SurplusWatch
-from hadesgw.sessions.registry import SessionRegistry
 from hadesgw.telemetry.log import Log
+
+if TYPE_CHECKING:
+    from hadesgw.sessions.registry import SessionRegistry
 
 _FLUSH_SECONDS = 1.0
 """How long a stream that was ended at the drain's limit has to send its last event."""
@@ -54,7 +57,7 @@ class Gateway(Service):
         agents: list[Agent],
         log: Log,
         drain_seconds: float,
-        sessions: SessionRegistry | None = None,
+        sessions: LateSessions | SessionRegistry | None = None,
     ) -> None:
         self._clock = clock
         self._sessions = sessions

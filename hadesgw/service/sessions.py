@@ -34,6 +34,7 @@ def make_sessions(
     reactor: Any,
     *,
     engines: Mapping[str, IEngine],
+    tokens: SessionTokens,
     clients: ClientStore,
     own_url: Callable[[], str | None],
     meter: ISessionMeter,
@@ -42,6 +43,7 @@ def make_sessions(
     """The sessions, none of which has begun.
 
     :param reactor: provides time, processes and threads.
+    :param tokens: of the agents.
     :param own_url: of a listener of this gateway's that agents can reach; None while there is none.
     """
 
@@ -57,7 +59,7 @@ def make_sessions(
         engines=engines,
         workspaces={name: Workspace(name, Path(folder)) for name, folder in config.sessions.workspaces.items()},
         git=Git(reactor, shutil.which(_GIT) or _GIT, nice_command(config.sessions.niceness)),
-        tokens=SessionTokens(clients.standing, os.urandom),
+        tokens=tokens,
         standing=clients.standing,
         base_url=base_url,
         scratch=Scratch(Path(tempfile.gettempdir()), in_thread).make,

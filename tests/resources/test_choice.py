@@ -69,6 +69,7 @@ class Case(SynchronousTestCase):
             agents.append(make_agent(self.reactor, server))
             agents[-1].name = name
         self.registry = CollectorRegistry()
+        sessions = Stage(Path(self.mktemp())).registry
         self.parts = Parts(
             config=config,
             clock=self.reactor,
@@ -79,7 +80,8 @@ class Case(SynchronousTestCase):
             registry=self.registry,
             log=Log(Sink(2), lambda: 0.0, text=False, level="critical"),
             followers=Followers(),
-            sessions=Stage(Path(self.mktemp())).registry,
+            sessions=lambda: sessions,
+            agents=sessions.tokens,
             entropy=os.urandom,
         )
         self.door.site.resource = build_tree(self.parts)

@@ -66,8 +66,9 @@ class EnginesTests(SynchronousTestCase):
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=checkout, timeout=60)
         loaded = done.stdout.split()
         self.assertIn("hadesgw.service.engine_makers", loaded)
-        for unused in ("sessions.app_server", "sessions.aider", "sessions.rehearsal", "service.hermes_client", "demo"):
-            self.assertNotIn(f"hadesgw.{unused}", loaded)
+        unused = ["sessions.registry", "sessions.app_server", "sessions.aider", "sessions.rehearsal", "http.websocket"]
+        for name in [*unused, "service.hermes_client", "telemetry.trace", "demo"]:
+            self.assertNotIn(f"hadesgw.{name}", loaded)
 
     def test_only_the_engine_to_be_used_is_tried_at_the_start(self) -> None:
         """And only where there is a workspace for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from zope.interface.verify import verifyObject
 
 from hadesgw.config import Config, parse
 from hadesgw.policy.credentials import ClientDirectory, ClientStore, Role, anonymous_client
+from hadesgw.policy.session_tokens import SessionTokens
 from hadesgw.service.rehearsal import make_rehearsal
 from hadesgw.service.sessions import make_sessions
 from hadesgw.sessions.admission import Wish
@@ -30,11 +32,13 @@ class MakingTests(SynchronousTestCase):
         self.engine = ScriptedEngine("rehearsal")
         self.url: str | None = "http://127.0.0.1:8082"
         ledger = Ledger()
+        clients = ClientStore(ClientDirectory(()), anonymous_client(Role.USER))
         return make_sessions(
             parse(text, "test.toml", self.folder),
             Reactor(),
             engines={"rehearsal": self.engine},
-            clients=ClientStore(ClientDirectory(()), anonymous_client(Role.USER)),
+            tokens=SessionTokens(clients.standing, os.urandom),
+            clients=clients,
             own_url=lambda: self.url,
             meter=ledger,
             log=ledger,

@@ -87,6 +87,7 @@ class Callers:
         self.config = parse(default_text(), "test.toml", Path("/nowhere"))
         self.door = Door()
         self.server = ModelServer(self.door.reactor)
+        sessions = Stage(folder).registry
         self.parts = Parts(
             config=self.config,
             clock=self.door.reactor,
@@ -97,7 +98,8 @@ class Callers:
             registry=self.registry,
             log=self.log,
             followers=Followers(),
-            sessions=Stage(folder).registry,
+            sessions=lambda: sessions,
+            agents=sessions.tokens,
             entropy=draw.randbytes,
         )
         self.door.site.resource = build_tree(self.parts)
