@@ -104,6 +104,10 @@ describe("two tabs", () => {
   let beside: Stage;
   let other: Engine;
   const there = (): ThreadView => other.sessions.current.value!;
+  const granted = (_: string, told: (mine: boolean) => void): (() => void) => {
+    queueMicrotask(() => told(true));
+    return () => undefined;
+  };
   const answer = async (tab: Stage, text: string): Promise<void> => {
     tab.gateway.last.head().delta({ content: text }, "stop").done();
     await settle();
@@ -165,6 +169,19 @@ describe("two tabs", () => {
     expect(thread().turns.value.map((one) => said(one))).toEqual(["Hi", "Much more", "Seen"]);
     thread().send("Over you");
     expect(page.gateway.exchanges.length).toBe(3);
+  });
+
+  it("takes in what the other has written where the browser has no locks", async () => {
+    const lockless: Stage = Object.assign(stage(page, true), { tabs: { ...page.neighbours.tab(), claim: granted } });
+    other = await open(lockless);
+    await open_there(thread().id);
+    there().draft.value = "half a";
+    await ask("More");
+    await answer(page, "Much more");
+    await pass();
+    expect(there().elsewhere.value).toBe(false);
+    expect(said(there().turns.value.at(-1))).toBe("Much more");
+    expect(there().draft.value).toBe("half a");
   });
 
   it("gives up a session that it does not show", async () => {

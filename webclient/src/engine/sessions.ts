@@ -298,15 +298,18 @@ export class KeptSessions implements Sessions {
   async #readAgain(ids: readonly string[], mine: string | null): Promise<void> {
     const rows = await this.#shelf.threads().catch(() => null);
     if (!rows) return;
-    const own = [...this.#open.values()].filter(({ elsewhere }) => !elsewhere.value).map(({ thread }) => thread.value);
+    this.#flushDrafts();
+    const isNew = ({ id, busy, elsewhere }: ThreadStore): boolean => elsewhere.value || (ids.includes(id) && !busy.value);
+    const own = [...this.#open.values()].filter((thread) => !isNew(thread)).map(({ thread }) => thread.value);
     const isOwn = new Set(own.map(({ id }) => id));
     const listed = new Set(this.#list.value.map(({ id }) => id));
     this.#list.value = inOrder([...own.filter(({ id }) => listed.has(id)), ...rows.filter(({ id }) => !isOwn.has(id))]);
     for (const id of ids) {
       const old = this.#open.get(id);
-      if (!old?.elsewhere.value) continue;
-      const fresh = await this.#load(id, id === mine).catch(() => undefined);
-      if (fresh === undefined || this.#open.get(id) !== old) continue;
+      if (!old || !isNew(old)) continue;
+      // Without locks it may be this tab's as well as the other's.
+      const fresh = await this.#load(id, id === mine || !old.elsewhere.value).catch(() => undefined);
+      if (fresh === undefined || this.#open.get(id) !== old || !isNew(old)) continue;
       const isShown = this.#current.value === old;
       if (fresh) {
         old.close();
