@@ -106,6 +106,13 @@ class VllmServer:
         except OSError:
             return False
 
+    def well(self) -> bool:
+        """Whether it runs and answers."""
+        try:
+            return self.answers()
+        except VllmFailed:
+            return False
+
     def stop(self) -> None:
         """End vLLM and its children; the socket file stays, as vLLM leaves it."""
         if self.child is not None:

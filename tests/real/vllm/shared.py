@@ -25,14 +25,14 @@ class SharedVllm:
         self.server: VllmServer | None = None
 
     def running(self) -> VllmServer:
-        """The server, alive: a test that killed it leaves the restart to the next one that needs it.
+        """The server, well: a test that killed it, or could not restart it, leaves that to the next one that needs it.
 
         :raises SkipTest: when it cannot be had, with the reason; `HADESGW_REQUIRE_REAL=1` makes that a
             failure.
         """
         if self.server is None:
             self.server = self._begin()
-        if not self.server.family():
+        if not self.server.well():
             self.server.restart()
         return self.server
 
