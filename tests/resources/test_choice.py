@@ -293,6 +293,33 @@ class LearnedTests(Case):
             sorted(request_lines(lines)), [b"GET /v1/models HTTP/1.1", b"POST /v1/chat/completions HTTP/1.1"]
         )
 
+    def test_an_old_list_that_cannot_be_made_new(self) -> None:
+        """Is gone by all the same: whoever is there says what is wrong."""
+        self.build(learned("one"), BIG, layers='["proxy"]')
+        caller = self.ask("m")
+        self.lists("one", "m")
+        self.servers["one"].say(measured(b"{}"))
+        self.assertEqual(caller.answer().status, 200)
+        self.reactor.pass_time(FRESH_SECONDS)
+        for line in self.servers["one"].lines:
+            line.close()
+        self.servers["one"].failures = [ConnectError(2, "No such file or directory")] * 9
+        self.refused(self.ask("m"), refusals.UPSTREAM_MISSING)
+        self.assertEqual(self.flushLoggedErrors(UpstreamFailure), [])
+
+    def test_a_defect_of_ours_is_logged_and_told(self) -> None:
+        """Nobody waits for ever because of it."""
+        self.build(learned("one"), BIG)
+
+        def defective(*asked: object) -> None:
+            raise ZeroDivisionError
+
+        self.parts.servers[0].models.knows = defective  # type: ignore[assignment, method-assign]
+        self.assertEqual(self.ask("m").answer().status, 500)
+        late = self.door.call().send(post(chat("m"), JSON, target=CHAT), step=40)
+        self.assertEqual(late.answer().status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
     def test_who_leaves_meanwhile(self) -> None:
         """Is asked for nothing more."""
         self.build(learned("one"), learned("two"))

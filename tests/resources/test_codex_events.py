@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw.policy import refusals
+from hadesgw.policy.credentials import Client, Role
 from hadesgw.sessions.engine import ApprovalAsked, Decision, Output, TurnBegan
 from tests.resources.sessions_door import SessionsDoor
 from tests.sessions.stage import with_bounds
@@ -274,6 +275,21 @@ class EventStreamTests(SynchronousTestCase):
         self.assertEqual(events(caller)[-1][1]["type"], "error")
         self.assertNotIn(b"secret", caller.received)
         self.assertEqual(self.hall.http.requests[0].record.reason, "no_longer_admitted")
+
+    def test_no_administrator_any_more(self) -> None:
+        """Whoever looks at another's session is told of it only while an administrator; its own it may go on with."""
+        admin = Client(name="bob", roles=frozenset((Role.ADMIN,)))
+        self.hall.standing["bob"] = admin
+        session_id = self.work()
+        looking = self.listen(f"/sessions/{session_id}/events?client=alice", client="bob")
+        own = self.listen(client="bob")
+        self.hall.agent.tell(Output("seen"))
+        self.assertIn(b"seen", looking.received)
+        self.hall.standing["bob"] = Client(name="bob", roles=frozenset((Role.USER,)))
+        self.hall.agent.tell(Output("a secret by now"))
+        self.assertEqual(events(looking)[-1][1]["type"], "error")
+        self.assertNotIn(b"secret", looking.received)
+        self.assertIsNone(own.closed)
 
     def test_no_longer_admitted_while_behind(self) -> None:
         """Nor is it told the rest when it has caught up."""
