@@ -123,10 +123,10 @@ BAD_TICKET = Refusal(
 SUSPENDED_CLIENT = Refusal(
     status=403, reason="suspended_client", code="client_suspended", message="This client is suspended."
 )
-NO_LONGER_ADMITTED = Refusal(
+ADMISSION_ENDED = Refusal(
     status=403,
-    reason="no_longer_admitted",
-    code="no_longer_admitted",
+    reason="admission_ended",
+    code="admission_ended",
     message="This client may not come in any more.",
 )
 """For an event stream whose client is suspended or taken out meanwhile, or whose credential or role is."""

@@ -98,7 +98,7 @@ class EventStream:
         if message.seq <= self._told and self._told_of == self._subscription.session_id:
             return  # it was in the log already when the client was told from there
         if self._warrant() is None:
-            self._interrupted(refusals.NO_LONGER_ADMITTED)
+            self._interrupted(refusals.ADMISSION_ENDED)
         elif self.behind or self._request.choked:
             self.behind = True
         else:
@@ -137,7 +137,7 @@ class EventStream:
         """It has taken everything."""
         self._request.watch(HEARTBEAT_SECONDS)
         if self.behind and self._warrant() is None:
-            self._interrupted(refusals.NO_LONGER_ADMITTED)
+            self._interrupted(refusals.ADMISSION_ENDED)
         elif self.behind:
             self._catch_up()
 

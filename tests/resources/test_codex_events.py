@@ -274,7 +274,7 @@ class EventStreamTests(SynchronousTestCase):
         self.hall.agent.tell(Output("a secret by now"))
         self.assertEqual(events(caller)[-1][1]["type"], "error")
         self.assertNotIn(b"secret", caller.received)
-        self.assertEqual(self.hall.http.requests[0].record.reason, "no_longer_admitted")
+        self.assertEqual(self.hall.http.requests[0].record.reason, "admission_ended")
 
     def test_no_administrator_any_more(self) -> None:
         """Whoever looks at another's session is told of it only while an administrator; its own it may go on with."""
@@ -302,7 +302,7 @@ class EventStreamTests(SynchronousTestCase):
         del self.hall.standing["alice"]
         caller.take()
         self.assertFalse(b"secret" in caller.received)
-        self.assertEqual(self.hall.http.requests[-1].record.reason, "no_longer_admitted")
+        self.assertEqual(self.hall.http.requests[-1].record.reason, "admission_ended")
 
     def test_nothing_is_left(self) -> None:
         """When the client has gone."""
