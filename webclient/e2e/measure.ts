@@ -186,6 +186,24 @@ async function type(page: Page, keys: number): Promise<number[]> {
   return page.evaluate(() => (window as unknown as { latencies: number[] }).latencies);
 }
 
+interface Typed {
+  /** From key to frame, in ms. */
+  readonly p95: number;
+  /** Of the page's main thread for one key, in ms: it does not depend on what else the machine does. */
+  readonly cpu: number;
+}
+
+async function typed(page: Page): Promise<Typed> {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Performance.enable", { timeDomain: "threadTicks" });
+  const spent = async () => (await session.send("Performance.getMetrics")).metrics.find(({ name }) => name === "TaskDuration")!.value * 1000;
+  const before = await spent();
+  const latencies = await type(page, strokes);
+  const cpu = (await spent() - before) / strokes;
+  await session.detach();
+  return { p95: p95(latencies), cpu };
+}
+
 async function heap_of(page: Page): Promise<number> {
   const session = await page.context().newCDPSession(page);
   await session.send("HeapProfiler.collectGarbage");
@@ -204,14 +222,12 @@ test(`a session of ${turns} turns`, async ({ browser }) => {
   const { page } = bench;
   page.setDefaultTimeout(step_ms);
   const of = (what: string) => `${turns} turns: ${what}`;
-  const empty = await type(page, strokes);
-  await bench.prompt.fill("");
   const took = await hold_conversation(page);
   add(of("a turn, the first hundred"), "ms", took.slice(0, 100));
   add(of("a turn, the last hundred"), "ms", took.slice(-100));
   add(of("JS heap when all were held in one page"), "MiB", [await heap_of(page)]);
 
-  const keys: number[] = [], first: number[] = [], whole: number[] = [], scrolled: number[] = [], heap: number[] = [];
+  const keys: Typed[] = [], empty: Typed[] = [], first: number[] = [], whole: number[] = [], scrolled: number[] = [], heap: number[] = [];
   const idle: number[] = [], busy: number[] = [], tasks: number[] = [], edited: number[] = [];
   for (let run = 0; run < runs; run += 1) {
     await page.reload({ waitUntil: "commit" });
@@ -225,8 +241,12 @@ test(`a session of ${turns} turns`, async ({ browser }) => {
     await page.waitForTimeout(2000);
     idle.push(p95((await seen_frames(page)).frames));
 
-    keys.push(p95(await type(page, strokes)));
+    keys.push(await typed(page));
     await bench.prompt.fill("");
+    const beside = await fresh(browser, stage);
+    empty.push(await typed(beside.bench.page));
+    await beside.close();
+    await page.bringToFront();
 
     await bench.log.hover();
     await watch_frames(page);
@@ -262,8 +282,10 @@ test(`a session of ${turns} turns`, async ({ browser }) => {
     for (let back = 0; back <= run; back += 1) await bench.button(t.turn.earlier, bench.turns.nth(Math.min(9, (await bench.turns.count()) - 1))).click();
     await expect(bench.log).toContainText("At length");
   }
-  add("an empty session: key to frame p95", "ms", [p95(empty)]);
-  add(of(`key to frame p95 of ${strokes}`), "ms", keys, 50);
+  add("an empty session: key to frame p95", "ms", empty.map((one) => one.p95));
+  add(of(`key to frame p95 of ${strokes}`), "ms", keys.map((one) => one.p95), 50);
+  add("an empty session: CPU of a key", "ms", empty.map((one) => one.cpu));
+  add(of("CPU of a key"), "ms", keys.map((one) => one.cpu));
   add(of("from reload to the last of them"), "ms", first);
   add(of("from reload to all of them"), "ms", whole);
   add(of("idle: frame p95"), "ms", idle);
