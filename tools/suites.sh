@@ -5,7 +5,7 @@
 # fails, or has not ended after $SUITE_MINUTES.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export SUITE_MINUTES=${SUITE_MINUTES:-40} HADESGW_REAL=1
+export SUITE_MINUTES=${SUITE_MINUTES:-30} HADESGW_REAL=1
 made=build/real
 rm -rf "$made"
 mkdir -p "$made"
