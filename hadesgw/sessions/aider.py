@@ -178,7 +178,7 @@ class AiderEngine:
         family: Family
         if confined:
             command = self._enclosure(found, launch, home).command(program)
-            family = Namespace()
+            family = Namespace(home)
         else:
             scratch.mkdir(exist_ok=True)
             command = [*leash(), *program]

@@ -227,7 +227,7 @@ class CodexEngine:
         if confined:
             writable = launch.sandbox == "workspace-write" or launch.approval != "never"
             command = self._enclosure(launch.workspace, writable, home).command(program)
-            family = Namespace()
+            family = Namespace(home)
         else:
             scratch.mkdir(exist_ok=True)
             command = [*leash(), *program]

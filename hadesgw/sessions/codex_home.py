@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hadesgw.sessions.engine import Launch
+from hadesgw.sessions.family import kill_strays
 
 PROVIDER = "hadesgw"
 TOKEN_VARIABLE = "HADESGW_SESSION_TOKEN"  # noqa: S105 - its name
@@ -275,6 +276,7 @@ class Homes:
             self._root.chmod(0o700)
             for folder in self._root.iterdir():
                 if _deserted(folder):
+                    kill_strays(folder)
                     self._remove(folder)
             self._life = Path(tempfile.mkdtemp(prefix="gateway-", dir=self._root))
             self._lock = os.open(self._life / f"{_LOCK}.new", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -284,9 +286,10 @@ class Homes:
             raise HomeUnusable(f"{self._key}: {self._root} cannot be used: {error.strerror}") from None
 
     def close(self) -> None:
-        """Take all of them away."""
+        """Take all of them away, and end what was still on its way there, such as a trial."""
         life, self._life = self._life, None
         if life is not None:
+            kill_strays(life)
             remove_tree(life)
         lock, self._lock = self._lock, None
         if lock is not None:

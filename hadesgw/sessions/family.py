@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -37,10 +38,50 @@ class _Info(msgspec.Struct, frozen=True, rename="kebab"):
     child_pid: int
 
 
-class Namespace:
-    """A family in a process namespace of its own: it ends, all of it, with its first process."""
+def strays(home: Path) -> list[int]:
+    """The processes whose home is this folder, or one in it: whatever they are, they were started for an agent."""
+    whole = b"HOME=" + os.fsencode(home)
+    return _bearing(lambda entry: entry == whole or entry.startswith(whole + b"/"))
 
-    def __init__(self) -> None:
+
+def kill_strays(home: Path) -> None:
+    """End them."""
+    _kill(strays(home))
+
+
+def _bearing(is_sign: Callable[[bytes], bool]) -> list[int]:
+    """Processes that were started with an environment in which there is such an entry, as far as we may look."""
+    found = []
+    for process in PROC.iterdir():
+        if process.name.isdigit():
+            try:
+                entries = (process / "environ").read_bytes().split(b"\0")
+            except OSError:  # it has gone, or is somebody else's
+                continue
+            if any(map(is_sign, entries)):
+                found.append(int(process.name))
+    return found
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+class Namespace:
+    """A family in a process namespace of its own: it ends, all of it, with its first process.
+
+    bubblewrap may be killed after it has made that process, and before it has said which it is or let it go on: nobody
+    would end it then. So one of which nothing was said is looked for by its home.
+
+    :param home: its `HOME`, which no other process has.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
         self._said = b""
         self._first: int | None = None
 
@@ -59,13 +100,15 @@ class Namespace:
 
     def kill(self) -> None:
         """The kernel ends it with bubblewrap itself; should that have failed, end its first process."""
-        if self._first is not None and not self.gone():
+        if self._first is None:
+            kill_strays(self._home)
+        elif not self.gone():
             signal.pidfd_send_signal(self._first, signal.SIGKILL)
 
     def gone(self) -> bool:
         """A descriptor of a process can be read when the process has ended, and the first of a namespace ends last."""
         if self._first is None:
-            return True
+            return not strays(self._home)
         poll = select.poll()
         poll.register(self._first, select.POLLIN)
         return bool(poll.poll(0))
@@ -89,11 +132,7 @@ class Marked:
         """Nobody says anything."""
 
     def kill(self) -> None:
-        for pid in self._members():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        _kill(self._members())
 
     def gone(self) -> bool:
         return not self._members()
@@ -102,10 +141,4 @@ class Marked:
         """Nothing is held."""
 
     def _members(self) -> list[int]:
-        return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit() and self._marked(entry)]
-
-    def _marked(self, process: Path) -> bool:
-        try:
-            return self._mark in (process / "environ").read_bytes().split(b"\0")
-        except OSError:  # it has gone, or is somebody else's
-            return False
+        return _bearing(self._mark.__eq__)

@@ -22,7 +22,7 @@ class NamespaceTests(SynchronousTestCase):
 
     def test_never_made(self) -> None:
         """One of which bubblewrap said nothing is gone, and there is nothing to end."""
-        family = Namespace()
+        family = Namespace(Path("/nobody/lives/here"))
         family.kill()
         self.assertTrue(family.gone())
         family.close()
@@ -30,7 +30,7 @@ class NamespaceTests(SynchronousTestCase):
     def test_alive(self) -> None:
         """One whose first process lives is not gone; we are such a process ourselves."""
         before = descriptors()
-        family = Namespace()
+        family = Namespace(Path("/nobody/lives/here"))
         said = f'{{\n    "child-pid": {os.getpid()}\n}}\n'.encode()
         family.told(said[:10])
         self.assertTrue(family.gone())
@@ -42,13 +42,13 @@ class NamespaceTests(SynchronousTestCase):
 
     def test_ended_already(self) -> None:
         """One whose first process is no more is gone."""
-        family = Namespace()
+        family = Namespace(Path("/nobody/lives/here"))
         family.told(b'{"child-pid": %d}' % NO_PROCESS)
         self.assertTrue(family.gone())
 
     def test_nonsense(self) -> None:
         """What is no word of bubblewrap's names nobody, and is not kept without bound."""
-        family = Namespace()
+        family = Namespace(Path("/nobody/lives/here"))
         for said in (b'{"child-pid": "x"}', b"[]", b"\xff" * 100_000):
             family.told(said)
         self.assertTrue(family.gone())
