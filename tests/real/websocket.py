@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
 from wsproto.events import (
     AcceptConnection,
     CloseConnection,
@@ -101,7 +102,8 @@ class WebSocket:
                     message: dict[str, Any] = json.loads(text)
                     return message
             elif isinstance(event, Ping):
-                self._send(event.response())
+                if self._connection.state is ConnectionState.OPEN:  # the server's close may have come with it
+                    self._send(event.response())
             elif isinstance(event, CloseConnection):
                 self.closed = event.code, event.reason or ""
                 with suppress(OSError):  # a gateway that stops does not wait for ever
