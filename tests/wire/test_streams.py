@@ -104,7 +104,9 @@ class StreamTests(SynchronousTestCase):
         self.server = ModelServer(self.reactor)
         agent = make_agent(self.reactor, self.server)
         self.notes = ProxyNotes()
-        self.door.site.resource = Proxy(agent, Catalogue([Models(agent, [], self.reactor)]), lambda route: 1 << 20, 60.0, self.notes)
+        self.door.site.resource = Proxy(
+            agent, Catalogue([Models(agent, [], self.reactor)]), lambda route: 1 << 20, 60.0, self.notes
+        )
 
     def ask(self, version: bytes, room: int | None) -> Caller:
         """A client asks."""

@@ -59,6 +59,9 @@ class Borrowed:
     def launch(self, launch: Launch, observer: Any) -> Deferred[Any]:
         return self._engine.launch(replace(launch, token=self._token), observer)
 
+    def close(self) -> None:
+        """Whoever lent it closes it."""
+
 
 @implementer(ISessionObserver)
 class Listener:
