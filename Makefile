@@ -18,10 +18,8 @@ INSTALL := python -m pip install --quiet --disable-pip-version-check --no-input
 PIP := $(BIN)/$(INSTALL)
 TRIAL := $(BIN)/python -m twisted.trial --reporter=text
 # The longest first. `sessions` needs nothing large: it is part of `make trial`.
-WITHOUT :=
 SLOW := $(patsubst %,tests/real/%,codex vllm clients)
 SLOW += $(filter-out $(SLOW) tests/real/sessions,$(patsubst %/__init__.py,%,$(wildcard tests/real/*/__init__.py)))
-SLOW := $(filter-out $(addprefix tests/real/,$(WITHOUT)),$(SLOW))
 ALONE := %/codex
 MINUTES ?= 30
 UV_VERSION := 0.13.9
