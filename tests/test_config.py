@@ -579,6 +579,33 @@ class ContradictionTests(SynchronousTestCase):
         self.assertEqual(config(text).sessions.workspaces, {"app": str(FOLDER / "app")})
 
 
+class UpstreamTests(SynchronousTestCase):
+    """Where requests for a model go, and what they may ask for there."""
+
+    def test_the_upstream_of_a_model(self) -> None:
+        """The one that names it; else the first that may have it; else the first."""
+        named = '[[upstream]]\nname = "a"\nsocket = "/a"\nmodels = ["x"]\n'
+        asked = '[[upstream]]\nname = "b"\nsocket = "/b"\n'
+        every = '[[upstream]]\nname = "c"\nsocket = "/c"\nmodels = ["*"]\n'
+        for text, found in (
+            (named, "aa"),
+            (named + asked, "ab"),
+            (asked + named, "ab"),
+            (named + every, "ac"),
+        ):
+            upstreams = config(text)
+            self.assertEqual("".join(upstreams.upstream_of(model).name for model in "xy"), found, text)
+
+    def test_tokens_in_force(self) -> None:
+        """An upstream's own, and the budget's where it has none."""
+        found = config(
+            "[budget]\ncontext_tokens = 100\noutput_tokens = 10\n"
+            '[[upstream]]\nname = "a"\nsocket = "/a"\nmodels = ["x"]\ncontext_tokens = 50\n'
+            '[[upstream]]\nname = "b"\nsocket = "/b"\nmodels = ["y"]\noutput_tokens = 20\n'
+        )
+        self.assertEqual([found.tokens(upstream) for upstream in found.upstream], [(50, 10), (100, 20)])
+
+
 class BodyTests(SynchronousTestCase):
     """The cap of a body is decided by its path."""
 

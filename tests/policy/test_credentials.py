@@ -410,6 +410,24 @@ class StoreTests(SynchronousTestCase):
         self.assertIsNone(clients.standing("alice"))
         self.assertIsNone(store(alice).standing("anonymous"))
 
+    def test_a_warrant_ends_with_its_credential(self) -> None:
+        """When that expires, is taken out or is given to another, and while its client is suspended."""
+        moment = NOW
+        clients = store(client("alice", ALICE, expires=LATER))
+        warrant = clients.warrant("alice", bearer(ALICE), lambda: moment, None)
+        self.assertEqual(warrant(), clients.named("alice"))
+        clients.suspend("alice")
+        self.assertIsNone(warrant())
+        clients.resume("alice")
+        for others in ((client("alice", "newer"),), (client("bob", ALICE),)):
+            clients.replace(ClientDirectory(others))
+            self.assertIsNone(warrant())
+        alice = client("alice", ALICE, expires=LATER)
+        clients.replace(ClientDirectory([alice]))
+        self.assertEqual(warrant(), alice)
+        moment = LATER
+        self.assertIsNone(warrant())
+
     def test_suspension_is_told_only_to_who_holds_a_good_token(self) -> None:
         """An expired or unknown token is that, and learns nothing of the client's state."""
         clients = store(client("alice", ALICE, expires=NOW))
