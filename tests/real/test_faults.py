@@ -443,8 +443,8 @@ class LifeTests(LeavingCase):
             busy = os.getloadavg()[0] > (os.cpu_count() or 1)
             times.append(self.processor_time() if busy else time.monotonic() - started)
         self.assertLessEqual(min(times), 1.0)
-        self.assertLessEqual(self.gateway.rss(), 60_000_000)
-        print(f"\nstart to serving {min(times):.2f} s, {self.gateway.rss() / 1e6:.1f} MB resident")
+        self.assertLessEqual(self.gateway.rss(), 60 << 20)
+        print(f"\nstart to serving {min(times):.2f} s, {self.gateway.rss() / (1 << 20):.1f} MiB resident")
 
     def processor_time(self) -> float:
         """Seconds that the gateway has computed so far (proc(5), utime and stime)."""
