@@ -430,7 +430,7 @@ class LifeTests(LeavingCase):
     timeouts: Mapping[str, object] = {"drain": 60}
 
     def test_it_starts_quickly_and_small(self) -> None:
-        """It serves within a second and holds at most 60 MB, the page included; on a busy machine its own time counts.
+        """It serves within a second and holds at most 60 MiB, the page included; on a busy machine its own time counts.
 
         Coding sessions are loaded with a workspace for them, or when somebody comes to them.
         """
