@@ -1,5 +1,5 @@
 // @vitest-environment node
-import { IDBObjectStore } from "fake-indexeddb";
+import { IDBFactory, IDBObjectStore } from "fake-indexeddb";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Item, ToolCall } from "../model";
 import type { Engine, ThreadView, TurnView } from "./api";
@@ -42,6 +42,23 @@ async function ask(prompt: string): Promise<typeof page.gateway.last> {
   thread().send(prompt);
   await settle();
   return page.gateway.last;
+}
+
+/** Keeps a database from writing anything else until the function it gives is called. */
+async function occupy(factory: IDBFactory): Promise<() => void> {
+  const request = factory.open("hadesgw");
+  await new Promise((opened) => (request.onsuccess = opened));
+  const names = [...request.result.objectStoreNames];
+  const store = request.result.transaction(names, "readwrite").objectStore(names[0]!);
+  let isOver = false;
+  const go = (): void => {
+    if (isOver) request.result.close();
+    else store.count().onsuccess = go;
+  };
+  go();
+  return () => {
+    isOver = true;
+  };
 }
 
 describe("a long session", () => {
@@ -720,6 +737,20 @@ describe("keeping", () => {
     expect(attempt.frames.value).toBe(2);
     expect(attempt.attempt.value.request.body).toContain("Remember this");
     expect(attempt.frameText(1)).toBe("data: [DONE]\n\n");
+  });
+
+  it("keeps what the database has not begun to write when the page goes", async () => {
+    const release = await occupy(page.indexedDB!);
+    (await ask("Remember this")).head().delta({ content: "Yes" }, "stop").done();
+    await settle();
+    (await ask("And this")).head().delta({ content: "Too" }, "stop").done();
+    await settle();
+    page.tell("left");
+    engine = await open({ ...stage(page), indexedDB: new IDBFactory() });
+    expect(thread().turns.value.map((one) => said(one))).toEqual(["Yes", "Too"]);
+    await turn().attempts.value[0]!.load();
+    expect(turn().attempts.value[0]!.frames.value).toBe(2);
+    release();
   });
 
   it("keeps every character that was painted when the page is reloaded in mid-answer", async () => {

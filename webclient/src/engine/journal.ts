@@ -30,7 +30,9 @@ export function leaveBehind(storage: Storage | null, writings: readonly Writing[
     ...writing,
     chunks: (writing.chunks ?? []).map((row) => ({ ...row, bytes: toBase64(row.bytes) })),
   }));
-  write(storage, KEPT_AS, JSON.stringify(plain));
+  // Where there is no room for all of it, the newest counts most: the rest may still get there by itself.
+  for (let from = 0; from < plain.length; from += Math.ceil((plain.length - from) / 2))
+    if (write(storage, KEPT_AS, JSON.stringify(plain.slice(from)))) return;
 }
 
 /** What the page before left behind, once. */

@@ -6,7 +6,7 @@ import type { EngineKind, Thread } from "../model";
 import type { SearchHit, Sessions } from "./api";
 import { leaveBehind, takeUp } from "./journal";
 import { read, write } from "./settings";
-import { MemoryShelf, openShelf, type Shelf } from "./shelf";
+import { MemoryShelf, openShelf, type Shelf, type Writing } from "./shelf";
 import type { Message } from "./tabs";
 import { type Around, ThreadStore } from "./threads";
 
@@ -41,6 +41,8 @@ export class KeptSessions implements Sessions {
   readonly #deafen: () => void;
   #shelf: Shelf = new MemoryShelf();
   #writing: Promise<void> = Promise.resolve();
+  /** What was given to the shelf and is not there yet, in order: a database drops what it has not begun when a page goes. */
+  readonly #underway = new Set<Writing>();
   readonly #engine: () => EngineKind;
 
   /** @param engine what new sessions speak. */
@@ -50,7 +52,7 @@ export class KeptSessions implements Sessions {
       ...around,
       shelf: () => this.#shelf,
       listed: (thread) => this.#listed(thread),
-      kept: (writing, thread, told) => this.#kept(writing, thread, told),
+      kept: (rows, writing, thread, told) => this.#kept(rows, writing, thread, told),
       drafts: { read: (id) => this.#readDraft(id), write: (id, text) => this.#writeDraft(id, text) },
     };
     this.#deafen = around.surroundings.tabs.hear((message) => this.#heard(message));
@@ -326,11 +328,17 @@ export class KeptSessions implements Sessions {
     this.#list.value = inOrder([thread, ...this.#list.value.filter((other) => other.id !== thread.id)]);
   }
 
-  #kept(writing: Promise<void>, thread: string, told: boolean): void {
+  #kept(rows: Writing, writing: Promise<void>, thread: string, told: boolean): void {
+    this.#underway.add(rows);
+    const written = (): void => {
+      this.#underway.delete(rows);
+      if (told) this.#tell(thread);
+    };
     const failed = (): void => {
+      this.#underway.delete(rows);
       this.#durable.value = false;
     };
-    const noted = writing.then(() => (told ? this.#tell(thread) : undefined), failed);
+    const noted = writing.then(written, failed);
     this.#writing = Promise.all([this.#writing, noted]).then(() => undefined);
   }
 
@@ -373,7 +381,7 @@ export class KeptSessions implements Sessions {
   leave(): void {
     this.#flushDrafts();
     const unkept = [...this.#open.values()].map((thread) => thread.unkept()).filter((writing) => writing !== null);
-    leaveBehind(this.#around.surroundings.tab, unkept);
+    leaveBehind(this.#around.surroundings.tab, [...this.#underway, ...unkept]);
   }
 
   async close(): Promise<void> {

@@ -104,4 +104,16 @@ describe("the journal", () => {
     expect(writing!.chunks![0]!.bytes).toEqual(bytes);
     expect(takeUp(storage)).toEqual([]);
   });
+
+  it("hands over the newest of it where there is no room for all", () => {
+    const storage = new MemoryStorage();
+    const setItem = storage.setItem.bind(storage);
+    storage.setItem = (name, value) => {
+      if (value.length > 400) throw new Error("no room");
+      setItem(name, value);
+    };
+    const writings = [..."abcdefgh"].map((id) => ({ threads: [row<Thread>({ id, title: "x".repeat(80) })] }));
+    leaveBehind(storage, writings);
+    expect(takeUp(storage).map(({ threads }) => threads![0]!.id)).toEqual(["g", "h"]);
+  });
 });

@@ -45,7 +45,7 @@ export interface Around {
   /** An exchange failed; the connection may be to blame. */
   readonly failed: (failure: Failure) => void;
   /** `told`: there is something in it that a list or a transcript shows. */
-  readonly kept: (writing: Promise<void>, thread: string, told: boolean) => void;
+  readonly kept: (rows: Writing, writing: Promise<void>, thread: string, told: boolean) => void;
   /** Names and numbers only. */
   readonly telemetry: (line: string) => void;
   readonly drafts: { read(thread: string): string; write(thread: string, text: string): void };
@@ -636,7 +636,7 @@ export class ThreadStore implements ThreadView {
     kept.catch(() => {
       this.#allKept = false;
     });
-    this.#around.kept(kept, this.id, "threads" in rows || "turns" in rows);
+    this.#around.kept(rows, kept, this.id, "threads" in rows || "turns" in rows);
   }
 
   #findMemory(turn: TurnStore, text: string, source: string): void {
