@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -21,6 +22,9 @@ from wsproto.events import (
     Request,
     TextMessage,
 )
+
+PATIENCE_SECONDS = 150.0
+"""For a message; pings keep a socket alive for ever."""
 
 
 class Rejected(Exception):
@@ -92,8 +96,13 @@ class WebSocket:
         self._send(TextMessage(data=json.dumps({"type": kind, "content": content})))
 
     def hear(self) -> dict[str, Any] | None:
-        """The next message; None when the socket has been closed."""
+        """The next message; None when the socket has been closed.
+
+        :raises AssertionError: if nothing but pings has come for longer than anything should take.
+        """
+        patience_ends = time.monotonic() + PATIENCE_SECONDS
         while self.closed is None:
+            assert time.monotonic() < patience_ends, "nothing is said any more"
             event = self._next()
             if isinstance(event, TextMessage):
                 self._text += event.data

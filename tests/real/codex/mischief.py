@@ -26,6 +26,8 @@ SECONDS = 60.0
 ENGINES = ("codex", "rehearsal")
 HELLO = "Say hello"
 EDIT = "Create greet.py that prints 'moin'."
+AGENT = "app-server"
+"""What the command lines of Codex and of what encloses it have in common."""
 LONG = "rehearse: long tokens=3000 tokens_per_second=50"
 TORRENT = "rehearse: long tokens=6000 tokens_per_second=0"
 PRIED = (
@@ -184,10 +186,11 @@ class Mischief:
         with self.visit() as ear:
             ear.say("input", LONG)
             ear.hear_until(of_type("output"))
-            family = descendants(self.gateway.pid)
-            if not family:
+            # Not what a command has left running: the agent does not end with that.
+            agents = [process for process in descendants(self.gateway.pid) if AGENT in process.title()]
+            if not agents:
                 return
-            self.chance.choice(family).kill()
+            self.chance.choice(agents).kill()
             ear.hear_until(of_type("error"))
             ear.say("input", HELLO)
             ear.hear_until(of_type("input_received"))
