@@ -18,9 +18,9 @@ from twisted.web.server import NOT_DONE_YET
 from hadesgw.http.client import UpstreamFailure, refusal_of
 from hadesgw.http.site import Request
 from hadesgw.policy import refusals
-from hadesgw.policy.refusals import Refused
 from hadesgw.resources.models import Models
 from hadesgw.resources.proxy import ROUTES
+from hadesgw.resources.reading import end_by_defect, when_read
 
 
 class _Naming(msgspec.Struct):
@@ -87,10 +87,7 @@ class Choice(Resource):
         if request.body is not None:
             way = self._found(model_named(request.body), request)
             return NOT_DONE_YET if way is None else self._enter(way, request)
-        reading = request.read_body(cap)
-        reading.addCallbacks(self._have_read, self._unread, callbackArgs=(request,), errbackArgs=(request,))
-        reading.addErrback(self._failed, request)
-        return NOT_DONE_YET
+        return when_read(request, cap, lambda body: self._have_read(body, request))
 
     def _enter(self, way: Way, request: Request) -> bytes | int:
         answer: bytes | int = way.entrance.render(request)
@@ -101,18 +98,6 @@ class Choice(Resource):
         way = self._found(model_named(body), request)
         if way is not None:
             request.render(way.entrance)
-
-    def _unread(self, failure: Failure, request: Request) -> Failure | None:
-        """The body did not come."""
-        if isinstance(failure.value, Refused):
-            request.refuse(failure.value.refusal)
-        elif request.channel is not None:
-            return failure
-        return None  # the client left; `metered` notes it
-
-    def _failed(self, failure: Failure, request: Request) -> None:
-        """A defect of ours: it is logged, and the client does not wait for ever because of it."""
-        request.processingFailed(failure)
 
     # -- Choosing ------------------------------------------------------------------------------------------------------
 
@@ -138,7 +123,7 @@ class Choice(Resource):
 
     def _ask(self, model: str, request: Request) -> None:
         asked: Deferred[Any] = DeferredList([models.refreshed() for models in self._learned], consumeErrors=True)
-        asked.addCallback(self._asked, model, request).addErrback(self._failed, request)
+        asked.addCallback(self._asked, model, request).addErrback(end_by_defect, request)
 
     def _asked(self, outcomes: list[tuple[bool, Any]], model: str, request: Request) -> None:
         troubles = [refusal_of(told) for good, told in outcomes if not good]

@@ -25,6 +25,7 @@ from hadesgw.policy.refusals import Refused
 from hadesgw.resources.codex_calls import CALLS, STREAMED, Acts, Asked, Call
 from hadesgw.resources.codex_refusals import refusal_of
 from hadesgw.resources.openapi import document
+from hadesgw.resources.reading import end_by_defect, when_read
 from hadesgw.sessions.incoming import Asker, Nothing, read_object, read_query
 from hadesgw.sessions.refusals import SessionRefused
 
@@ -107,9 +108,7 @@ class Codex(Resource):
             else:
                 self._act(request, call, asked)
 
-        reading = maybeDeferred(request.read_body, cap)
-        reading.addCallbacks(take, _unread, errbackArgs=(request,)).addErrback(_defect, request)
-        return NOT_DONE_YET
+        return when_read(request, cap, take)
 
     def _whose(self, request: Request, query: Struct) -> str:
         """The client whose sessions are meant: its own, or another's for an administrator.
@@ -132,7 +131,7 @@ class Codex(Resource):
         request.at_end(gone.append)
         acting = maybeDeferred(call.act, self._acts, asked)
         acting.addCallback(_answer, request, gone).addErrback(_refused, request, gone)
-        acting.addErrback(_defect, request)
+        acting.addErrback(end_by_defect, request)
 
 
 def _answer(answer: object, request: Request, gone: list[bool]) -> None:
@@ -152,20 +151,6 @@ def _refused(failure: Failure, request: Request, gone: list[bool]) -> None:
         failure.raiseException()
     elif not gone:
         request.refuse(refusal_of(problem) if isinstance(problem, SessionRefused) else problem.refusal)
-
-
-def _defect(failure: Failure, request: Request) -> None:
-    """A defect of ours: it is logged, and the client does not wait for ever because of it."""
-    request.processingFailed(failure)
-
-
-def _unread(failure: Failure, request: Request) -> Failure | None:
-    """The body did not come."""
-    if isinstance(failure.value, Refused):
-        request.refuse(failure.value.refusal)
-    elif request.channel is not None:
-        return failure
-    return None  # the client left; `metered` notes it
 
 
 def _judge_type(request: Request) -> None:

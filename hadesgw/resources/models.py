@@ -21,6 +21,7 @@ from hadesgw.http.questions import Reply, look_up
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IUpstream
 from hadesgw.policy import refusals
+from hadesgw.resources.reading import end_by_defect
 
 ANY = "*"
 MODELS_ROUTE = b"/v1/models"
@@ -160,12 +161,8 @@ class Catalogue(Resource):
     def render_GET(self, request: Request) -> int:
         """The list, or the one that is named, in OpenAI's form."""
         asked: Deferred[Any] = DeferredList([models.refreshed() for models in self._models], consumeErrors=True)
-        asked.addCallback(self._answer, request).addErrback(self._failed, request)
+        asked.addCallback(self._answer, request).addErrback(end_by_defect, request)
         return NOT_DONE_YET
-
-    def _failed(self, failure: Failure, request: Request) -> None:
-        """A defect of ours: it is logged, and the client does not wait for ever because of it."""
-        request.processingFailed(failure)
 
     def _answer(self, outcomes: list[tuple[bool, Any]], request: Request) -> None:
         failures = [refusal_of(told) for good, told in outcomes if not good]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
@@ -19,8 +18,8 @@ from hadesgw.http.relay import Relay
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IProxyObserver, IUpstream
 from hadesgw.policy import refusals
-from hadesgw.policy.refusals import Refused
 from hadesgw.resources.models import MODELS_ROUTE, Catalogue
+from hadesgw.resources.reading import when_read
 
 ROUTES = frozenset(
     (
@@ -90,22 +89,7 @@ class Proxy(Resource):
         if body is not None:
             self._ask(body, request)
             return NOT_DONE_YET
-        reading = request.read_body(cap)
-        reading.addCallbacks(self._ask, self._unread, callbackArgs=(request,), errbackArgs=(request,))
-        reading.addErrback(self._failed, request)
-        return NOT_DONE_YET
-
-    def _unread(self, failure: Failure, request: Request) -> Failure | None:
-        """The body did not come."""
-        if isinstance(failure.value, Refused):
-            request.refuse(failure.value.refusal)
-        elif request.channel is not None:
-            return failure
-        return None  # the client left; `metered` notes it
-
-    def _failed(self, failure: Failure, request: Request) -> None:
-        """A defect of ours: it is logged, and the client does not wait for ever because of it."""
-        request.processingFailed(failure)
+        return when_read(request, cap, lambda body: self._ask(body, request))
 
     def _ask(self, body: bytes, request: Request) -> None:
         request.record.bytes_in = len(body)

@@ -28,6 +28,7 @@ from hadesgw.policy.request_body import ROUTES, Asked, BodyLimits, BodyReader, i
 from hadesgw.policy.usage import with_usage
 from hadesgw.resources.layer import Layer
 from hadesgw.resources.models import Models
+from hadesgw.resources.reading import when_read
 
 BUDGET_FIELD = b"X-Hades-Token-Budget"
 """The field of a refusal that says by how much."""
@@ -118,27 +119,11 @@ class Validation(Layer):
         body = request.body if request.body is not None else request.body_at_hand(cap)
         if body is not None:
             return self.pass_on(request) if self._admits(body, reader, request) else NOT_DONE_YET
-        reading = request.read_body(cap)
-        reading.addCallbacks(
-            self._have_read, self._unread, callbackArgs=(reader, request), errbackArgs=(request,)
-        ).addErrback(self._failed, request)
-        return NOT_DONE_YET
+        return when_read(request, cap, lambda body: self._have_read(body, reader, request))
 
     def _have_read(self, body: bytes, reader: BodyReader, request: Request) -> None:
         if self._admits(body, reader, request):
             self.pass_on_late(request)
-
-    def _unread(self, failure: Failure, request: Request) -> Failure | None:
-        """The body did not come."""
-        if isinstance(failure.value, Refused):
-            request.refuse(failure.value.refusal)
-        elif request.channel is not None:
-            return failure
-        return None  # the client left; `metered` notes it
-
-    def _failed(self, failure: Failure, request: Request) -> None:
-        """A defect of ours: it is logged, and the client does not wait for ever because of it."""
-        request.processingFailed(failure)
 
     # -- Judging -------------------------------------------------------------------------------------------------------
 
