@@ -65,9 +65,9 @@ class RequestBody:
         self._released = False
 
     @property
-    def asked_for(self) -> bool:
-        """Whether someone waits for the body."""
-        return self._waiting is not None
+    def awaited(self) -> int:
+        """How many bytes are to come that someone waits for; 0 where nobody can tell."""
+        return 0 if self._waiting is None or self._length is None else self._length - self.received
 
     @property
     def held_back(self) -> bool:

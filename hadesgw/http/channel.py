@@ -32,7 +32,7 @@ from hadesgw.http import framing
 from hadesgw.http.body import RequestBody
 from hadesgw.http.deadline import Deadline
 from hadesgw.http.framing import RequestHead
-from hadesgw.http.transport import eager_writer, in_turn, read_plainly
+from hadesgw.http.transport import eager_writer, in_turn, read_plainly, read_up_to
 from hadesgw.interfaces import IHeir
 from hadesgw.policy import refusals
 from hadesgw.policy.correlation import Correlation
@@ -157,8 +157,10 @@ class Channel(Protocol):
 
     def _take_some(self) -> bool:
         """Take one head or some of a body; False when nothing can be done with what is there."""
-        if self._body is not None and not self._body.complete:
-            self._take_body(self._body)
+        body = self._body
+        if body is not None and not body.complete:
+            self._take_body(body)
+            read_up_to(self.transport, body.awaited)
             return True
         if self._request is not None:
             return False
@@ -224,10 +226,11 @@ class Channel(Protocol):
 
     def _body_wanted(self) -> None:
         """Somebody waits for a body that is not complete yet."""
-        assert self._head is not None
+        assert self._head is not None and self._body is not None
         if self._head.expects_continue and not self._body_begun():
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._deadline.set(self.site.timeouts.request_body)
+        read_up_to(self.transport, self._body.awaited)
         self._resume_reading()
 
     def _body_begun(self) -> bool:

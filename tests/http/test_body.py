@@ -85,15 +85,16 @@ class RequestBodyTests(SynchronousTestCase):
         self.assertEqual(body.at_hand(3), b"abc")
 
     def test_who_waits_makes_it_wanted_once(self) -> None:
-        """That is the moment for `100 Continue` and for the clock."""
+        """That is the moment for `100 Continue` and for the clock; from then on it is known how much is waited for."""
         body = self.make(3)
-        self.assertEqual((self.wanted, body.asked_for), (0, False))
+        self.assertEqual((self.wanted, body.awaited), (0, 0))
         waiting = body.read(3)
+        self.assertEqual(body.awaited, 3)
         body.feed(b"ab")
-        self.assertEqual((self.wanted, body.asked_for), (1, True))
+        self.assertEqual((self.wanted, body.awaited), (1, 1))
         body.feed(b"c")
         self.successResultOf(waiting)
-        self.assertEqual((self.wanted, body.asked_for), (1, False))
+        self.assertEqual((self.wanted, body.awaited), (1, 0))
 
     def test_a_stated_length_over_the_cap_is_refused_before_anything_comes(self) -> None:
         """One at the cap is not, one of a byte more is; nobody is asked to send it."""

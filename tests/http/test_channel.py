@@ -345,6 +345,21 @@ class BodyTests(DoorTests):
         answer_with(b"", self.door.asked[0])
         self.assertTrue(caller.reading)
 
+    def test_as_much_is_read_at_once_as_is_waited_for(self) -> None:
+        """Of a body of stated length, up to 1 MiB; of all else 64 KiB, however much there is."""
+        self.door = Door(echo(4_000_000), body_memory=MemoryShare(4_000_000))
+        caller = self.door.call()
+        sizes = caller.socket.asked
+        caller.send(post(b"", length=3_000_000))
+        caller.send(b"a" * 2_900_000)
+        self.assertEqual(sizes, [65536, 1 << 20, 1 << 20, 3_000_000 - (2 << 20)])
+        caller.send(b"a" * 100_000 + get(b"/next"))
+        self.assertEqual(sizes[4:], [100_000, 65536])
+        del sizes[:]
+        caller.send(post_chunked(b"a" * 200_000))
+        self.assertEqual({*sizes}, {65536})
+        self.assertEqual([answer.status for answer in caller.answers()], [200] * 3)
+
     def test_what_nobody_wanted_closes_the_connection(self) -> None:
         """Where the next request begins would be known only after reading it; the client hears `close`."""
         for request in (post(b"", length=5), post_chunked(b"abc", end=b"")):

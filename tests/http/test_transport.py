@@ -7,13 +7,14 @@ import socket
 from collections.abc import Callable
 
 from twisted.internet import tcp, unix
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import AccumulatingProtocol, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hadesgw.http.transport import eager_writer, in_turn, read_plainly
+from hadesgw.http.transport import eager_writer, in_turn, read_plainly, read_up_to
 from tests.wire.line import Reactor, Socket, connect
 
 
@@ -224,4 +225,51 @@ class ReadPlainlyTests(SynchronousTestCase):
         transport = connect(Reactor(), Protocol(), Socket())
         read_plainly(transport)
         read_plainly(StringTransport())
+        self.assertNotIn("doRead", vars(transport))
+
+
+class ReadUpToTests(SynchronousTestCase):
+    """`read_up_to` lets a transport take what is known to come."""
+
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        self.socket = Socket()
+        self.protocol = AccumulatingProtocol()
+        self.transport = connect(self.reactor, self.protocol, self.socket)
+
+    def test_it_has_bounds(self) -> None:
+        """Never less than usual, never more than 1 MiB; nothing is lost by it, the end least of all."""
+        for count in (0, 65536, 65537, 1 << 20, 1 << 30, 0):
+            read_up_to(self.transport, count)
+            self.socket.arrive(b"a")
+            self.reactor.settle()
+        self.assertEqual(self.socket.asked, [65536, 65536, 65537, 1 << 20, 1 << 20, 65536])
+        self.assertEqual(self.protocol.data, b"a" * 6)
+        read_up_to(self.transport, 1 << 20)
+        self.socket.end()
+        self.reactor.settle()
+        self.assertTrue(self.protocol.closed)
+
+    def test_a_broken_connection(self) -> None:
+        """It is lost; one that has nothing to read after all is not."""
+        read_up_to(self.transport, 1 << 20)
+        self.assertIsNone(self.transport.doRead())
+        self.socket.break_off()
+        self.reactor.settle()
+        assert self.protocol.closedReason is not None
+        self.assertTrue(self.protocol.closedReason.check(ConnectionLost))
+
+    def test_when_a_producer_has_written_enough_is_another_matter(self) -> None:
+        """It stays 64 KiB."""
+        pace = Pace()
+        self.transport.registerProducer(pace, True)
+        read_up_to(self.transport, 1 << 20)
+        self.socket.room = 0
+        self.transport.write(b"a" * 65537)
+        self.assertEqual(pace.told, ["pause"])
+
+    def test_others_are_left_alone(self) -> None:
+        """TLS decides by itself how much it takes."""
+        transport = StringTransport()
+        read_up_to(transport, 1 << 20)
         self.assertNotIn("doRead", vars(transport))
