@@ -13,7 +13,20 @@ from types import FrameType
 from benchmarks import machine
 from benchmarks.contenders import PROJECT, Contender, all_contenders
 from benchmarks.measurements import FULL, QUICK, Effort, Measurement, all_measurements
-from benchmarks.report import LEGEND, OURS, circumstances, document, is_idle, page, plain, replaced, table, verdicts
+from benchmarks.report import (
+    ANCHOR,
+    LEGEND,
+    OURS,
+    YARDSTICK,
+    circumstances,
+    document,
+    is_idle,
+    page,
+    plain,
+    replaced,
+    table,
+    verdicts,
+)
 from benchmarks.rounds import Round, run
 from benchmarks.stage import Failed, Stage
 from benchmarks.toolchain import NoCompiler, Tools, compiled
@@ -53,7 +66,7 @@ def _chosen(
     arguments: argparse.Namespace,
 ) -> tuple[list[Contender], dict[str, str], list[Measurement], Effort]:
     """Contenders, those absent with the reason, measurements, and effort."""
-    named = arguments.contenders or (["nginx", "hadesgw"] if arguments.quick else None)
+    named = arguments.contenders or ([ANCHOR, YARDSTICK, OURS] if arguments.quick else None)
     contenders = [one for one in all_contenders() if named is None or one.name in named]
     absent = {one.name: one.absence() for one in contenders if one.absence()}
     measurements = [one for one in all_measurements() if arguments.only is None or one.name in arguments.only]

@@ -136,6 +136,25 @@ http {{
         ]
 
 
+class RawTwisted(Contender):
+    """The yardstick: what this machine asks of a Twisted process that hands bytes on and does nothing else."""
+
+    name = "raw Twisted"
+
+    def absence(self) -> str:
+        return ""
+
+    def version(self) -> str:
+        return f"twisted {version('twisted')}"
+
+    def command(self, place: Place) -> list[str]:
+        return [sys.executable, "-m", "benchmarks.raw_twisted", str(place.port), str(place.backend)]
+
+    def environment(self, place: Place) -> Mapping[str, str]:
+        """With the checkout on the path."""
+        return os.environ | {"PYTHONPATH": str(PROJECT)}
+
+
 class Hadesgw(Contender):
     """This project, from this checkout, by the interpreter that runs the benchmark."""
 
@@ -278,4 +297,4 @@ http://127.0.0.1:{place.port} {{
 
 def all_contenders() -> tuple[Contender, ...]:
     """The ones of every run, then the optional peers."""
-    return Nginx(), Hadesgw(), Haproxy(), Caddy()
+    return Nginx(), RawTwisted(), Hadesgw(), Haproxy(), Caddy()

@@ -17,6 +17,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from benchmarks.contenders import RawTwisted
 from benchmarks.figures import Departure, abort_times
 from benchmarks.machine import Placement
 from benchmarks.stage import Door, Failed, Stage
@@ -143,6 +144,18 @@ class ProgramTests(SynchronousTestCase):
         left = [Departure(one["id"], one["left_ns"], one["early"]) for one in result["departures"]]
         values = abort_times(left, arrived, aborted)
         self.assertEqual((values["departures"], values["unnoticed"]), (60, 0))
+
+    def test_the_yardstick(self) -> None:
+        """It hands everything on, in both directions, and every departure."""
+        with self.stage.door(RawTwisted()) as door:
+            self.assertGreater(self.load("requests", door, connections=4, body_bytes=560 * 1024)["answers"], 0)
+            result = self.load("streams", door, connections=8, rate=0, events=10_000_000)
+            self.assertEqual((result["lost"], result["out_of_order"]), (0, 0))
+            self.stage.forget_aborts()
+            result = self.load("departures", door, connections=8, count=30, rate=50, events=10_000, leave_within=40)
+            arrived, aborted = self.stage.aborts(patience=5)
+            left = [Departure(one["id"], one["left_ns"], one["early"]) for one in result["departures"]]
+            self.assertEqual(abort_times(left, arrived, aborted)["unnoticed"], 0)
 
     def test_held_connections(self) -> None:
         """Idle connections and stalled readers stand while they are held, and all at once."""
