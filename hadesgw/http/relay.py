@@ -22,8 +22,9 @@ from hadesgw.http.site import Request
 from hadesgw.http.sse import EventCutter, EventScanner
 from hadesgw.interfaces import IAnswerObserver, IAsker, IProxyObserver, IUpstream
 from hadesgw.policy import refusals
-from hadesgw.policy.dialects import error_event
+from hadesgw.policy.dialects import Dialect, error_event
 from hadesgw.policy.refusals import Refusal
+from hadesgw.policy.response_trail import ResponseTrail
 from hadesgw.policy.usage import tells_usage
 
 _EVENT_STREAM_FIELDS = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
@@ -49,6 +50,7 @@ class Relay(Protocol):
         self._answer: Answer | None = None
         self._events: EventScanner | None = None
         self._cutter: EventCutter | None = None
+        self._trail: ResponseTrail | None = None
         self._seen_by: IAnswerObserver | None = None
         self._ended = False
 
@@ -124,6 +126,8 @@ class Relay(Protocol):
         self._events = EventScanner()
         if self._request.hides_usage:
             self._cutter = EventCutter(tells_usage)
+        if self._request.dialect is Dialect.RESPONSES:
+            self._trail = ResponseTrail()
         return [field for field in fields if field[0] not in _EVENT_STREAM_NAMES] + _EVENT_STREAM_FIELDS
 
     def _note_ids(self, answer: Answer) -> tuple[bytes, ...]:
@@ -153,6 +157,8 @@ class Relay(Protocol):
         passing = data if self._cutter is None else self._cutter.feed(data)
         if self._events is None or self._events.feed(passing):
             self._request.watch(self._idle_seconds)
+        if self._trail is not None:
+            self._trail.feed(passing)
         self._request.write(passing)
         if self._seen_by is not None:
             self._seen_by.passed(data)
@@ -227,7 +233,7 @@ class Relay(Protocol):
         request.record.code = refusal.code
         last = b""
         if self._events is not None:
-            last = error_event(refusal, request.dialect)
+            last = error_event(refusal, request.dialect, self._trail)
             if not self._events.at_border:
                 last = b"\n\n" + last  # close the event that broke off, or a reader would take ours for part of it
         request.cut(last)

@@ -12,6 +12,7 @@ import enum
 import msgspec
 
 from hadesgw.policy.refusals import Refusal
+from hadesgw.policy.response_trail import ResponseTrail
 
 
 class Dialect(enum.Enum):
@@ -88,23 +89,29 @@ def error_body(refusal: Refusal, dialect: Dialect) -> bytes:
     return msgspec.json.encode({"error": _openai_error(refusal)})
 
 
-def error_event(refusal: Refusal, dialect: Dialect) -> bytes:
+def error_event(refusal: Refusal, dialect: Dialect, trail: ResponseTrail | None = None) -> bytes:
     """The event that ends a stream because of `refusal`: complete Server-Sent Event bytes, LF framed.
 
     There is no `[DONE]` after it: in no dialect may a stream that broke look as if it had come to its end.
+
+    :param trail: what a stream of the Responses API has said of itself; the event belongs to that response.
     """
     if dialect is Dialect.ANTHROPIC:
         return b"event: error\ndata: " + msgspec.json.encode(_anthropic_error(refusal)) + b"\n\n"
     if dialect is Dialect.RESPONSES:
-        event = {
-            "type": "response.failed",
-            "response": {
-                "object": "response",
-                "status": "failed",
-                "error": {"code": refusal.code, "message": refusal.message},
-            },
-        }
+        event = _failed_response(refusal, trail or ResponseTrail())
         return b"event: response.failed\ndata: " + msgspec.json.encode(event) + b"\n\n"
     if dialect is Dialect.SESSIONS:  # as everything that a session tells
         return b"data: " + msgspec.json.encode({"type": "error", "content": refusal.message}) + b"\n\n"
     return b"data: " + msgspec.json.encode({"error": _openai_error(refusal)}) + b"\n\n"
+
+
+def _failed_response(refusal: Refusal, trail: ResponseTrail) -> dict[str, object]:
+    event: dict[str, object] = {"type": "response.failed"}
+    response: dict[str, object] = {"object": "response", "status": "failed"}
+    if trail.next_number is not None:
+        event["sequence_number"] = trail.next_number
+    if trail.response_id is not None:
+        response["id"] = trail.response_id
+    response["error"] = {"code": refusal.code, "message": refusal.message}
+    return {**event, "response": response}

@@ -27,6 +27,7 @@ IDLE = 60.0
 CHAT, RESPONSES, MESSAGES = b"/v1/chat/completions", b"/v1/responses", b"/v1/messages"
 PATHS = (CHAT, RESPONSES, MESSAGES)
 EVENT = b'data: {"choices":[]}\n\n'
+CREATED = b'data: {"response":{"id":"resp_1"},"sequence_number":0,"type":"response.created"}\n\n'
 IDS = (b"X-Request-ID: req-1", b"X-Conveyance-Session-ID: ses-1")
 
 
@@ -426,6 +427,15 @@ class FailureTests(Case):
         self.assertEqual(json.loads(data.removeprefix(b"data: "))["response"]["error"]["code"], "upstream_died")
         error, _, data = ends[MESSAGES].partition(b"\n")
         self.assertEqual((error, json.loads(data.removeprefix(b"data: "))["type"]), (b"event: error", "error"))
+
+    def test_a_response_that_fails_is_the_one_that_had_begun(self) -> None:
+        """Libraries raise something of their own when a stream ends with another response than it began with."""
+        for pieces in ([CREATED], [CREATED[:30], CREATED[30:]], [CREATED, CREATED[:50]]):
+            caller = self.call(RESPONSES)
+            self.server.say(STREAM, *map(chunk, pieces))
+            self.server.reset()
+            failed = json.loads(caller.answer().body.rpartition(b"data: ")[2])
+            self.assertEqual((failed["response"]["id"], failed["sequence_number"]), ("resp_1", 1))
 
     def test_a_plain_body_is_cut_visibly(self) -> None:
         """It can hold no error: short of its length, without its last chunk, by a reset where a close is an end."""

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hadesgw.policy import refusals
 from hadesgw.policy.dialects import Dialect, dialect_of, error_body, error_event
 from hadesgw.policy.refusals import Refusal
+from hadesgw.policy.response_trail import ResponseTrail
 
 FIXED = Refusal(status=400, reason="fixed", code="fixed", message="Fixed by a contract.", body=b'{"error": "FIXED"}')
 
@@ -123,6 +124,14 @@ class EventTests(SynchronousTestCase):
             self.assertTrue(lines[0].startswith(b"data: "), dialect)
             self.assertEqual(msgspec.json.decode(lines[0][6:]), data, dialect)
             self.assertEqual(lines[1:], [b"", b""], dialect)
+
+    def test_a_failed_response_is_the_one_that_had_begun(self) -> None:
+        """By its id and the next number of its events, by which libraries tell one response from another."""
+        trail = ResponseTrail()
+        trail.feed(b'data: {"response":{"id":"resp_1"},"sequence_number":6}\n\n')
+        _, _, data = error_event(refusal(502), Dialect.RESPONSES, trail).partition(b"\ndata: ")
+        said = msgspec.json.decode(data)
+        self.assertEqual((said["response"]["id"], said["sequence_number"]), ("resp_1", 7))
 
     def test_a_broken_stream_never_looks_complete(self) -> None:
         """One event, whole, and none of the words that end a stream well."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.real.clients import openai_library
 from tests.real.clients.environment import CLIENTS, PYTHON
+from tests.real.clients.stage import MODEL
 
 PROGRAM = Path(__file__).resolve().parent / "visitors" / "openai_python.py"
 
@@ -23,6 +24,13 @@ class PythonLibrary(openai_library.OpenAiTestCase):
 
 class OpenAiPythonTests(PythonLibrary, openai_library.OpenAiTests):
     """In front of a gateway with the default timeouts."""
+
+    def test_broken_response_for_the_helper(self) -> None:
+        """`responses.stream` takes our last event for one of the response it reads, and passes on our words."""
+        outcome = self.act("responses_helper", model=MODEL, input="rehearse: cut")
+        self.assertEqual(outcome.heard.get("failure"), openai_library.BROKEN_OFF)
+        self.assertEqual(outcome.heard["types"][-1], "response.failed")
+        outcome.bad()
 
 
 class OpenAiPythonImpatientTests(PythonLibrary, openai_library.ImpatientTests):

@@ -83,6 +83,19 @@ def responses_stream(client: OpenAI, heard: Heard, **order: Any) -> None:
                 heard["failure"] = event.response.error.message
 
 
+def responses_helper(client: OpenAI, heard: Heard, **order: Any) -> None:
+    """The library's own reader of such streams, which holds their events against each other."""
+    heard |= {"text": "", "types": []}
+    with client.responses.stream(**order) as stream:
+        for event in stream:
+            heard["types"].append(event.type)
+            if event.type == "response.output_text.delta":
+                heard["text"] += event.delta
+            elif event.type == "response.failed":
+                heard["failure"] = event.response.error.message
+        heard["parsed"] = stream.get_final_response().output_parsed
+
+
 def tell_response(answer: Any, heard: Heard) -> None:
     heard["text"] = answer.output_text
     heard["calls"] = [
@@ -116,7 +129,8 @@ def told(problem: Exception) -> dict[str, Any]:
 
 
 ACTS: dict[str, Callable[..., None]] = {
-    act.__name__: act for act in (models, files, embeddings, chat, chat_stream, responses, responses_stream)
+    act.__name__: act
+    for act in (models, files, embeddings, chat, chat_stream, responses, responses_stream, responses_helper)
 }
 
 
