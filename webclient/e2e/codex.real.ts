@@ -1,13 +1,13 @@
 // A coding session of the real Codex in the page: real commands, real patches, real requests for approval, in a real
 // repository. `tests/real/codex/test_page.py` starts it, and names the program; without it there is nothing to test.
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import type { Locator, Page } from "@playwright/test";
 import { words } from "../src/ui/coding/strings";
 import { type Bench, t } from "./bench";
 import { expect, test as base } from "./fixtures";
+import { Repository } from "./repository";
 import { Rehearsal, Stage } from "./stage";
 
 const program = process.env.HADESGW_CODEX ?? "";
@@ -20,21 +20,15 @@ interface Site {
 
 const test = base.extend<{ site: Site }>({
   site: async ({}, use) => {
-    const folder = mkdtempSync(join(tmpdir(), "hgw-cdx-"));
+    const repository = new Repository();
     const state = mkdtempSync(join(process.env.HADESGW_STATE ?? homedir(), "codex-state-")); // not among temporary files
-    const workspace = join(folder, "project");
-    mkdirSync(workspace);
-    writeFileSync(join(workspace, "calc.py"), "def add(a, b):\n    return a + b\n");
-    const git = (...words: string[]) => execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@example.org", ...words], { cwd: workspace });
-    git("init", "--quiet");
-    git("add", ".");
-    git("commit", "--quiet", "--message", "Begin");
-    const settings = `[sessions]\nengine = "codex"\nworkspaces = { project = "${workspace}" }\ndefault_workspace = "project"\n`
+    const settings = repository.sessions("codex")
       + `approval = "untrusted"\n[sessions.codex]\nbinary = "${program}"\nstate = "${state}"`;
     const stage = await Stage.open((place) => new Rehearsal(place, 150), settings, { whole_tree: true });
-    await use({ stage, workspace });
+    await use({ stage, workspace: repository.path });
     await stage.close();
-    for (const each of [folder, state]) rmSync(each, { recursive: true, force: true });
+    repository.remove();
+    rmSync(state, { recursive: true, force: true });
   },
 });
 

@@ -1,12 +1,11 @@
 // Coding sessions in the page: a real gateway with its engine `rehearsal`, a workspace under git, real files.
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Locator, Page } from "@playwright/test";
 import { words } from "../src/ui/coding/strings";
 import { Bench, t } from "./bench";
 import { axe, expect, test as base } from "./fixtures";
+import { Repository } from "./repository";
 import { Rehearsal, Stage } from "./stage";
 
 interface Site {
@@ -16,19 +15,11 @@ interface Site {
 
 const test = base.extend<{ site: Site; hand: Hand }>({
   site: async ({}, use) => {
-    const base = mkdtempSync(join(tmpdir(), "hgw-cdx-"));
-    const workspace = join(base, "project");
-    mkdirSync(workspace);
-    writeFileSync(join(workspace, "calc.py"), "def add(a, b):\n    return a + b\n");
-    const git = (...words: string[]) => execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@example.org", ...words], { cwd: workspace });
-    git("init", "--quiet");
-    git("add", ".");
-    git("commit", "--quiet", "--message", "Begin");
-    const settings = `[sessions]\nengine = "rehearsal"\nworkspaces = { project = "${workspace}" }\ndefault_workspace = "project"`;
-    const stage = await Stage.open((folder) => new Rehearsal(folder, 150), settings, { whole_tree: true });
-    await use({ stage, workspace });
+    const repository = new Repository();
+    const stage = await Stage.open((folder) => new Rehearsal(folder, 150), repository.sessions("rehearsal"), { whole_tree: true });
+    await use({ stage, workspace: repository.path });
     await stage.close();
-    rmSync(base, { recursive: true, force: true });
+    repository.remove();
   },
   hand: async ({ page, bench }, use) => use(new Hand(page, bench)),
 });

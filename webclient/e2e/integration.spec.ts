@@ -1,11 +1,10 @@
 // What docs/integration.md tells, in a page of another origin: every way to have code written, with a credential and in
 // the open local mode, and what a page sees when the gateway is gone.
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test, type Page } from "@playwright/test";
+import { Repository } from "./repository";
 import { free_port, Rehearsal, Stage } from "./stage";
 
 interface World {
@@ -17,33 +16,26 @@ interface World {
 
 /** A gateway with a workspace under git, and a page of another origin that does nothing by itself. */
 async function world(anonymous: boolean): Promise<World> {
-  const base = mkdtempSync(join(tmpdir(), "hgw-int-"));
-  const workspace = join(base, "project");
-  mkdirSync(workspace);
-  writeFileSync(join(workspace, "calc.py"), "def add(a, b):\n    return a + b\n");
-  const git = (...words: string[]) => execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@example.org", ...words], { cwd: workspace });
-  git("init", "--quiet");
-  git("add", ".");
-  git("commit", "--quiet", "--message", "Begin");
+  const repository = new Repository();
   const port = await free_port();
   const server = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html><title>Terma</title>"));
   await new Promise<void>((done) => server.listen(port, "127.0.0.1", done));
   const settings = [
     `[cors]\norigins = ["http://localhost:${port}"]`,
     `[limits]\nrequests_per_second = 1000\nburst = 1000`,
-    `[sessions]\nengine = "rehearsal"\nworkspaces = { project = "${workspace}" }\ndefault_workspace = "project"`,
+    repository.sessions("rehearsal"),
   ].join("\n");
   const shape = { anonymous, two_ports: true, whole_tree: true };
   const stage = await Stage.open((folder) => new Rehearsal(folder, 0), settings, shape);
   return {
     stage,
-    workspace,
+    workspace: repository.path,
     page_url: `http://localhost:${port}/`,
     async close() {
       await stage.close();
       server.closeAllConnections();
       server.close();
-      rmSync(base, { recursive: true, force: true });
+      repository.remove();
     },
   };
 }
