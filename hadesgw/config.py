@@ -353,10 +353,14 @@ class Limits(Section, frozen=True, kw_only=True):
     choices: Count = 16
     remote_media: Switch = False
     refused_fields: Annotated[tuple[FieldName, ...], Meta(description="a list of field names")] = (
+        "audio_embeds",
         "cache_salt",
         "ec_transfer_params",
+        "image_embeds",
         "kv_transfer_params",
         "prompt_embeds",
+        "uuid",
+        "video_embeds",
     )
     body: Body = Body()
     head: Head = Head()

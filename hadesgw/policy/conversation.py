@@ -7,7 +7,7 @@ skips.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 from msgspec import Raw, Struct
@@ -48,7 +48,12 @@ class Piece(Struct, gc=False):
     output: str | list[Piece] | Piece | None = None
     tool_calls: Raw = _ABSENT
     uuid: Raw = _ABSENT
+    audio_embeds: Raw = _ABSENT
+    image_embeds: Raw = _ABSENT
+    prompt_embeds: Raw = _ABSENT
+    video_embeds: Raw = _ABSENT
     image_url: Medium | None = None
+    image_pil: Medium | None = None
     audio_url: Medium | None = None
     video_url: Medium | None = None
     file_url: Medium | None = None
@@ -101,6 +106,34 @@ def read_talk(value: Raw, remote_media: bool) -> Talk:
     return decoded(_ANYWHERE if remote_media else _INLINE_ONLY, value, refusals.BAD_CONVERSATION)
 
 
+_PART_FIELDS = ("audio_embeds", "image_embeds", "prompt_embeds", "uuid", "video_embeds")
+
+
+def refuse_parts(talk: Talk, fields: Collection[str]) -> None:
+    """See that no part of its messages is of a type, or has a field, that is one of `fields`.
+
+    vLLM goes by a part's type, but by its fields where there is none, or a `uuid`.
+
+    :raises Refused: if there is one, and it is not null.
+    """
+    for part in _parts(talk):
+        if part.type is not None and part.type in fields:
+            raise Refused(refusals.refused_field(part.type))
+        if not (
+            part.uuid is part.audio_embeds is part.image_embeds is part.prompt_embeds is part.video_embeds is _ABSENT
+        ):
+            for name in _PART_FIELDS:
+                if name in fields and bytes(getattr(part, name)) != b"null":
+                    raise Refused(refusals.refused_field(name))
+
+
+def _parts(talk: Talk) -> Iterator[Piece]:
+    """What the messages hold, at any depth; not the messages themselves."""
+    if isinstance(talk, list):
+        for message in talk:
+            yield from pieces(_inner(message))
+
+
 # -- Length ------------------------------------------------------------------------------------------------------------
 
 _TEXT_TYPES = frozenset(("text", "input_text", "output_text"))
@@ -113,11 +146,18 @@ def pieces(talk: Talk) -> Iterator[Piece]:
     while pending:
         piece = pending.pop()
         yield piece
-        for inner in (piece.content, piece.output):
-            if isinstance(inner, list):
-                pending += inner
-            elif isinstance(inner, Piece):
-                pending.append(inner)
+        pending += _inner(piece)
+
+
+def _inner(piece: Piece) -> list[Piece]:
+    """What it holds itself."""
+    inner: list[Piece] = []
+    for held in (piece.content, piece.output):
+        if isinstance(held, list):
+            inner += held
+        elif isinstance(held, Piece):
+            inner.append(held)
+    return inner
 
 
 def is_plain(talk: Talk) -> bool:
@@ -136,14 +176,14 @@ def _is_text(piece: Piece) -> bool:
         return False
     inner = piece.content
     return (
-        piece.image_url is piece.audio_url is piece.video_url is piece.file_url is None
+        piece.image_url is piece.image_pil is piece.audio_url is piece.video_url is piece.file_url is None
         and piece.input_audio is piece.file is piece.source is None
         and (not isinstance(inner, list) or all(map(_is_text, inner)))
     )
 
 
 def _media(piece: Piece) -> Iterator[Medium]:
-    addresses = (piece.image_url, piece.audio_url, piece.video_url, piece.file_url)
+    addresses = (piece.image_url, piece.image_pil, piece.audio_url, piece.video_url, piece.file_url)
     return filter(None, (*addresses, piece.input_audio, piece.file, piece.source))
 
 

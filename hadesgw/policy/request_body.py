@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from hadesgw.policy import refusals
-from hadesgw.policy.conversation import Talk, read_talk
+from hadesgw.policy.conversation import Talk, read_talk, refuse_parts
 from hadesgw.policy.json_object import ObjectReader, characters, check_depth, decoded
 from hadesgw.policy.refusals import Refused, bad_parameter, refused_field
 
@@ -35,7 +35,7 @@ class BodyLimits(Struct, frozen=True):
 
     :ivar choices: the most answers one request may ask for.
     :ivar remote_media: whether the model server may be sent to fetch pictures, sounds and files.
-    :ivar refused_fields: members no request may have.
+    :ivar refused_fields: members no request may have, nor a part of its conversation.
     """
 
     choices: int
@@ -125,6 +125,7 @@ class _Function(Struct):
 
 _STOPS = msgspec.json.Decoder(str | list[str])
 _FUNCTIONS = msgspec.json.Decoder(list[_Function])
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
 
 
 def _stops(text: bytes) -> None:
@@ -147,6 +148,21 @@ def _never(text: bytes) -> None:
     raise ValueError
 
 
+def _false(text: bytes) -> None:
+    if text != b"false":
+        raise ValueError
+
+
+def _without(refused: frozenset[str]) -> Callable[[bytes], None]:
+    def read(text: bytes) -> None:
+        check_depth(text)
+        for name in _OBJECT.decode(text):
+            if name in refused:
+                raise Refused(refused_field(name))
+
+    return read
+
+
 _ANY = Rule("anything", check_depth)  # asked of lists and objects alone
 _NEVER = Rule("null", _never)
 _POSITIVE = Rule("a whole number of at least 1", _whole_from(1))
@@ -155,7 +171,7 @@ _PENALTY = Rule("a number from -2 to 2", _penalty)
 _LOGPROBS = Rule(f"a whole number from 0 to {MOST_LOGPROBS}", _whole_from(0, MOST_LOGPROBS))
 _STOP = Rule(f"a text, or up to {MOST_STOPS}, of at most {LONGEST_STOP} characters", _stops)
 _FUNCTION_LIST = Rule(f"a list of up to {MOST_FUNCTIONS} named functions", _functions)
-_SAMPLING = {"stream": _BOOLEAN, "frequency_penalty": _PENALTY, "presence_penalty": _PENALTY}
+_ATTENDED = Rule("false, because what is made in the background holds no slot and cannot be asked for", _false)
 
 
 # -- Routes ------------------------------------------------------------------------------------------------------------
@@ -184,7 +200,13 @@ class Route(Struct, frozen=True):
 _SAMPLING = {"stream": _BOOLEAN, "frequency_penalty": _PENALTY, "presence_penalty": _PENALTY, "stop": _STOP}
 
 CHAT = Route(
-    {**_SAMPLING, "logprobs": _BOOLEAN, "top_logprobs": _LOGPROBS, "functions": _FUNCTION_LIST},
+    {
+        **_SAMPLING,
+        "logprobs": _BOOLEAN,
+        "top_logprobs": _LOGPROBS,
+        "prompt_logprobs": _LOGPROBS,
+        "functions": _FUNCTION_LIST,
+    },
     choices=("n", "best_of"),
     output=("max_tokens", "max_completion_tokens"),
     talk=("messages",),
@@ -196,7 +218,7 @@ COMPLETIONS = Route(
     prompt="prompt",
 )
 RESPONSES = Route(
-    {**_SAMPLING, "top_logprobs": _LOGPROBS},
+    {**_SAMPLING, "top_logprobs": _LOGPROBS, "background": _ATTENDED},
     output=("max_output_tokens",),
     talk=("instructions", "input", "previous_input_messages"),
 )
@@ -239,6 +261,7 @@ class BodyReader:
             **route.rules,
             **dict.fromkeys(route.choices, choices),
             **dict.fromkeys(route.output, _POSITIVE),
+            "vllm_xargs": Rule("an object", _without(limits.refused_fields)),  # vLLM takes them as if they stood beside
             **dict.fromkeys(limits.refused_fields, _NEVER),
             **dict.fromkeys(("model", route.prompt, route.opaque, *route.talk)),  # these are read apart
         }
@@ -253,7 +276,7 @@ class BodyReader:
         model = _model(members.get("model"))
         route, values = self._route, self._values(members)
         choices = _greatest(values, route.choices) or 1
-        remote_media = self._limits.remote_media
+        talk = [self._talk(members[name]) for name in route.talk if name in members]
         return Asked(
             route,
             members,
@@ -262,7 +285,7 @@ class BodyReader:
             values.get("stream", False),
             _greatest(values, route.output),
             choices,
-            [read_talk(members[name], remote_media) for name in route.talk if name in members],
+            talk,
             self._prompts(members[route.prompt], choices) if route.prompt in members else [],
         )
 
@@ -283,6 +306,11 @@ class BodyReader:
                 told = str(name)  # a text like any other
                 raise Refused(refused_field(told) if rule is _NEVER else bad_parameter(told, rule.words)) from None
         return values
+
+    def _talk(self, value: Raw) -> Talk:
+        talk = read_talk(value, self._limits.remote_media)
+        refuse_parts(talk, self._limits.refused_fields)
+        return talk
 
     def _prompts(self, value: Raw, choices: int) -> list[str | int]:
         """The prompts of a plain completion, each as its text or as its number of tokens."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hadesgw.policy.conversation import certain_characters, is_plain, media, pieces, read_talk
+from hadesgw.policy.conversation import certain_characters, is_plain, media, pieces, read_talk, refuse_parts
 from hadesgw.policy.refusals import Refused
 
 INLINE = "data:image/png;base64,AAAA"
@@ -52,6 +52,9 @@ def holding(address: str) -> list[list[dict[str, Any]]]:
         {"type": "text", "text": "x", "uuid": "u", "image_url": address},
         {"type": "audio_url", "audio_url": {"url": address}},
         {"type": "video_url", "video_url": {"url": address}},
+        {"type": "image_pil", "image_pil": address},
+        {"type": "text", "text": "x", "uuid": "u", "image_pil": address},
+        {"type": None, "image_pil": address},
         {"type": "input_image", "image_url": address},
         {"type": "input_file", "file_url": address},
         {"type": "file", "file": {"file_url": address}},
@@ -130,6 +133,58 @@ class MediaTests(SynchronousTestCase):
         ]
         self.assertEqual(sorted(medium.characters for medium in media(read(talk))), [13, len(INLINE), len(INLINE)])
         self.assertEqual(list(media("text")), [])
+
+
+class PartTests(SynchronousTestCase):
+    """`refuse_parts` keeps out what no part of a conversation may be, or have."""
+
+    def refused(self, part: Any, *fields: str) -> str | None:
+        """The field of that part that is refused, wherever the part stands; None if it may stand there."""
+        around = [
+            [{"role": "user", "content": [{"type": "text", "text": "x"}, part]}],
+            [{"role": "user", "content": [{"type": "tool_result", "content": [part]}]}],
+            [{"type": "function_call_output", "output": [part]}],
+            [{"type": "computer_call_output", "output": part}],
+        ]
+        found: set[str | None] = set()
+        for talk in around:
+            try:
+                refuse_parts(read(talk), frozenset(fields))
+                found.add(None)
+            except Refused as refused:
+                self.assertEqual(refused.refusal.reason, "refused_field")
+                found.add(refused.refusal.param)
+        self.assertEqual(len(found), 1, found)
+        return found.pop()
+
+    def test_tensors(self) -> None:
+        """By their type, or by their field, which counts for vLLM where there is a `uuid` or no type."""
+        for name in ("audio_embeds", "image_embeds", "prompt_embeds", "video_embeds"):
+            for part in (
+                {"type": name, name: "AAAA"},
+                {"type": name, "data": "AAAA"},
+                {name: {"x": "AAAA"}},
+                {"type": "text", "text": "x", "uuid": "u", name: "AAAA", "data": "AAAA"},
+            ):
+                self.assertEqual(self.refused(part, name), name)
+                self.assertIsNone(self.refused(part, "another"))
+            self.assertIsNone(self.refused({"type": "text", "text": name, name: None}, name))
+
+    def test_names_in_a_cache(self) -> None:
+        """What one client has put there under a name, another would be answered about."""
+        for part in (
+            {"type": "image_url", "image_url": None, "uuid": "logo"},
+            {"type": "image_url", "image_url": {"url": INLINE}, "uuid": 1},
+        ):
+            self.assertEqual(self.refused(part, "uuid"), "uuid")
+            self.assertIsNone(self.refused(part))
+        self.assertIsNone(self.refused({"type": "text", "text": "x", "uuid": None}, "uuid"))
+
+    def test_messages_are_no_parts(self) -> None:
+        """Clients give them names of their own, which mean nothing to a model server."""
+        refuse_parts(read([{"role": "user", "content": "x", "uuid": "u"}]), frozenset(("uuid",)))
+        refuse_parts("x", frozenset(("uuid",)))
+        refuse_parts(None, frozenset(("uuid",)))
 
 
 class ShapeTests(SynchronousTestCase):

@@ -193,6 +193,7 @@ class NumberTests(SynchronousTestCase):
         """So many alternatives; whether there are any is a truth in chats and a number in completions."""
         for route, field in (
             (CHAT, "top_logprobs"),
+            (CHAT, "prompt_logprobs"),
             (RESPONSES, "top_logprobs"),
             (COMPLETIONS, "logprobs"),
             (COMPLETIONS, "prompt_logprobs"),
@@ -273,6 +274,30 @@ class FieldTests(SynchronousTestCase):
             for route in ROUTES.values():
                 found = refusal(route, encode(route, {field: "x"}), limits)
                 self.assertEqual(found and found.reason, "refused_field")
+
+        for field in ("audio_embeds", "image_embeds", "prompt_embeds", "uuid", "video_embeds"):
+            talk = [{"role": "user", "content": [{"type": "text", "text": "x", field: "AAAA"}]}]
+            for route in (CHAT, RESPONSES, MESSAGES, COUNT_TOKENS, EMBEDDINGS):
+                found = refusal(route, encode(route, {route.talk[-1]: talk}), limits)
+                self.assertEqual(found and (found.reason, found.param), ("refused_field", field))
+
+    def test_fields_that_are_refused_have_no_back_door(self) -> None:
+        """vLLM takes what is in `vllm_xargs` as if it stood beside it."""
+        for route in ROUTES.values():
+            for value in some({"cache_salt": "x"}, {"a": 1, "cache_salt": ["x"]}, {"cache_salt": None}):
+                self.assertEqual(why(route, vllm_xargs=value), "refused_field")
+            for value in some(None, {}, {"a": "cache_salt"}, {"a": ["cache_salt"]}):
+                self.assertEqual(why(route, vllm_xargs=value), "")
+            for value in some([], "x", 5):
+                self.assertEqual(why(route, vllm_xargs=value), "bad_parameter")
+
+    def test_background(self) -> None:
+        """No response is made behind the back of the limiter, and its answer could not be had."""
+        for value in some(None, False):
+            self.assertEqual(why(RESPONSES, background=value), "")
+        for value in some(True, 1, "true", []):
+            self.assertEqual(why(RESPONSES, background=value), "bad_parameter")
+        self.assertEqual(why(CHAT, background=True), "")
 
     def test_depth_of_what_is_walked(self) -> None:
         """Tools, schemas and whatever else is no conversation."""
