@@ -11,9 +11,10 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from twisted.internet import unix
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from hadesgw.http.site import Site
 from hadesgw.policy.exposure import Address, Wanted, require_safe
@@ -144,8 +145,23 @@ class SocketListener:
                 raise _refused(self._description, error) from None
             opened.setblocking(False)
             factory = site if self._tls is None else self._tls.under(site, self._reactor)
+            if opened.family == socket.AF_UNIX:
+                return _adopted_unix(opened, factory, self._reactor)
             port: IListeningPort = self._reactor.adoptStreamPort(opened.fileno(), opened.family, factory)
             return port
+
+
+def _adopted_unix(opened: socket.socket, factory: IProtocolFactory, reactor: Any) -> IListeningPort:
+    """Listen on a UNIX socket that somebody else has made, and whose name is theirs.
+
+    The reactor's `adoptStreamPort` would open the name to everybody, and remove it in the end: it does so with all that
+    are no abstract ones, so it is told that this is one.
+    """
+    port = unix.Port._fromListeningDescriptor(reactor, opened.fileno(), factory)
+    port._bindPath = b"\0inherited"
+    port.startListening()
+    adopted: IListeningPort = port
+    return adopted
 
 
 def _refused(description: str, error: object) -> ListenerRefused:

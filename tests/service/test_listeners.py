@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,15 @@ class _Reactor:
     def __init__(self) -> None:
         self.adopted: list[tuple[socket.socket, Any]] = []
         self.unix: dict[str, Any] = {}
+        self.readers: list[object] = []
+        self._later: list[Callable[[], object]] = []
+
+    def addReader(self, reader: object) -> None:  # noqa: N802
+        self.readers.append(reader)
+
+    def removeReader(self, reader: object) -> None:  # noqa: N802
+        if reader in self.readers:
+            self.readers.remove(reader)
 
     def adoptStreamPort(self, descriptor: int, family: socket.AddressFamily, factory: Factory) -> socket.socket:
         duplicate = socket.fromfd(descriptor, family, socket.SOCK_STREAM)
@@ -46,8 +57,14 @@ class _Reactor:
     def seconds(self) -> float:
         return 0.0
 
-    def callLater(self, *arguments: object) -> None:
-        raise AssertionError(arguments)
+    def callLater(self, seconds: float, act: Callable[..., object], *arguments: object) -> None:
+        assert seconds == 0, seconds
+        self._later.append(partial(act, *arguments))
+
+    def pass_time(self) -> None:
+        """Call what waits for its turn."""
+        while self._later:
+            self._later.pop(0)()
 
 
 class _Case(SynchronousTestCase):
@@ -205,16 +222,23 @@ class InheritedTests(_Case):
         self.refused(ListenerRefused, "a socket of the domain INET", f"fd:{descriptor}:domain=UNIX")
 
     def test_a_unix_socket(self) -> None:
-        """Has no address to judge."""
+        """Has no address to judge, and a name that is not ours: it keeps its mode, and stays when we go."""
         path = Path(self.mktemp())
         opened = socket.socket(socket.AF_UNIX)
         opened.bind(os.path.relpath(path))
+        path.chmod(0o600)
         opened.listen()
         listener = self.make(f"fd:{opened.detach()}:domain=UNIX")
         listener.bind()
         self.assertIsNone(listener.address)
-        listener.listen(self.site)
-        self.assertEqual(self.reactor.adopted[0][0].family, socket.AF_UNIX)
+        port = listener.listen(self.site)
+        (reader,) = self.reactor.readers
+        self.assertEqual((reader, stat.S_IMODE(path.stat().st_mode)), (port, 0o600))
+        stopping = port.stopListening()
+        self.reactor.pass_time()
+        assert stopping is not None
+        self.successResultOf(stopping)
+        self.assertEqual((self.reactor.readers, path.is_socket()), ([], True))
 
     def test_what_is_no_such_socket(self) -> None:
         """Closed, a file, a datagram socket, one that does not listen."""
