@@ -46,6 +46,8 @@ class _Reactor:
         if reader in self.readers:
             self.readers.remove(reader)
 
+    removeWriter = removeReader
+
     def adoptStreamPort(self, descriptor: int, family: socket.AddressFamily, factory: Factory) -> socket.socket:
         duplicate = socket.fromfd(descriptor, family, socket.SOCK_STREAM)
         self.adopted.append((duplicate, factory))
