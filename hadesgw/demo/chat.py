@@ -17,6 +17,7 @@ from hadesgw.demo.order import (
     measured,
     model_of,
     room,
+    schema_of,
     stop_strings,
     stream_options,
     text_of,
@@ -105,7 +106,7 @@ def read(document: dict[str, Any], house: House) -> Order:
     return Order(
         document=document,
         model=model,
-        conversations=(Conversation(messages, tools, choice, named),),
+        conversations=(Conversation(messages, tools, choice, named, schema_of(document.get("response_format"))),),
         prompt_tokens=prompt_tokens,
         limit=room(house, prompt_tokens, asked),
         stream=bool(document.get("stream")),

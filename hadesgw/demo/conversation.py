@@ -69,12 +69,14 @@ class Conversation(msgspec.Struct, frozen=True):
 
     :ivar tool_choice: ``auto``, ``none`` or ``required``.
     :ivar named_tool: the one tool the client insists on, or "".
+    :ivar schema: the JSON Schema that the answer's text must fit, or None.
     """
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
     named_tool: str = ""
+    schema: dict[str, Any] | None = None
 
     def _question(self) -> int:
         """The index of the last message a person wrote; -1 without one."""

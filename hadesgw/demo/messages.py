@@ -18,6 +18,7 @@ from hadesgw.demo.order import (
     measured,
     model_of,
     room,
+    schema_of,
     text_of,
     tool_of,
     whole,
@@ -100,11 +101,13 @@ def read(document: dict[str, Any], house: House) -> Order:
     wish = wish if isinstance(wish, dict) else {}
     choice = {"any": "required", "tool": "required", "none": "none"}.get(str(wish.get("type")), "auto")
     named = str(wish.get("name")) if wish.get("type") == "tool" else ""
+    form = document.get("output_config")
+    schema = schema_of(form.get("format") if isinstance(form, dict) else None)
     prompt_tokens = measured(house, messages, tools)
     return Order(
         document=document,
         model=model,
-        conversations=(Conversation(messages, tools, choice, named),),
+        conversations=(Conversation(messages, tools, choice, named, schema),),
         prompt_tokens=prompt_tokens,
         limit=room(house, prompt_tokens, whole(document, "max_tokens")),
         stream=bool(document.get("stream")),
@@ -163,6 +166,7 @@ class Writer:
             "content": content,
             "model": self._order.model,
             "stop_reason": self._stop_reason(generation),
+            **({} if generation.stop_string is None else {"stop_sequence": generation.stop_string}),
             "usage": self._usage(generation.tokens),
         }
 

@@ -179,6 +179,22 @@ def stream_options(document: Mapping[str, Any]) -> tuple[bool, bool]:
     return include, include and bool(options.get("continuous_usage_stats"))
 
 
+def schema_of(form: object) -> dict[str, Any] | None:
+    """The JSON Schema that an answer's text must fit, by the format asked for; None if any text will do.
+
+    :param form: `response_format`, the `format` of Responses' `text`, or of Messages' `output_config`.
+    """
+    if not isinstance(form, dict):
+        return None
+    if form.get("type") == "json_object":
+        return {"type": "object"}
+    if form.get("type") != "json_schema":
+        return None
+    within = form.get("json_schema", form)
+    schema = within.get("schema") if isinstance(within, dict) else None
+    return schema if isinstance(schema, dict) else None
+
+
 def text_of(content: object, loc: str, house: House) -> str:
     """The text of a message's content: a string, null, or a list of text parts.
 

@@ -17,6 +17,7 @@ from hadesgw.demo.order import (
     measured,
     model_of,
     room,
+    schema_of,
     text_of,
     tool_of,
     whole,
@@ -95,11 +96,14 @@ def read(document: dict[str, Any], house: House) -> Order:
     check_sampling(document)
     choice = document.get("tool_choice")
     named = str(choice.get("name")) if isinstance(choice, dict) else ""
+    choice = choice if isinstance(choice, str) else "auto"
+    form = document.get("text")
+    schema = schema_of(form.get("format") if isinstance(form, dict) else None)
     prompt_tokens = measured(house, messages, tools)
     return Order(
         document=document,
         model=model,
-        conversations=(Conversation(messages, tools, choice if isinstance(choice, str) else "auto", named),),
+        conversations=(Conversation(messages, tools, choice, named, schema),),
         prompt_tokens=prompt_tokens,
         limit=room(house, prompt_tokens, whole(document, "max_output_tokens"), param="max_output_tokens"),
         stream=bool(document.get("stream")),

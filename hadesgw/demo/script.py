@@ -27,6 +27,7 @@ from hadesgw.demo.conversation import Call, Conversation
 from hadesgw.demo.editing import next_step
 from hadesgw.demo.listing import listing
 from hadesgw.demo.scenes import MEMORY_TOOLS, SCENES, Stage, memory_call, plain, scene
+from hadesgw.demo.specimen import specimen
 from hadesgw.demo.toolcalls import call_of, fitting_tool
 
 _DIRECTIVE: Final = re.compile(r"\brehearse:\s*([\w-]{1,40})((?:[ \t]+[a-z_]{1,40}=[\d.]{1,12})*)", re.IGNORECASE)
@@ -190,14 +191,22 @@ def _of_its_own(stage: Stage) -> Answer:
     return Answer(calls=(call_of(tool, conversation.prompt),)) if tool else plain(stage)
 
 
+def _formed(answer: Answer, conversation: Conversation) -> Answer:
+    """`answer` with a text that fits the schema the client asks for, as guided decoding would make it."""
+    if conversation.schema is None or not answer.text or answer.calls:
+        return answer
+    return msgspec.structs.replace(answer, text=specimen(conversation.schema, conversation.prompt), tokens=0)
+
+
 def choose(script: Script, stage: Stage) -> Answer:
     """What to answer. The same stage gets the same answer, always."""
     conversation = stage.conversation
     directive = _directive(conversation)
     if directive is not None:
-        return _directed(stage, *directive)
+        return _formed(_directed(stage, *directive), conversation)
     for rule in script.rules:
         groups = rule.match(conversation)
         if groups is not None:
-            return _ruled(stage, rule, groups)
-    return _of_its_own(stage)
+            answer = _ruled(stage, rule, groups)
+            return answer if "text" in rule.answer else _formed(answer, conversation)
+    return _formed(_of_its_own(stage), conversation)

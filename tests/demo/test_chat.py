@@ -44,6 +44,22 @@ TURNS = st.dictionaries(st.sampled_from(KEYS), SCALARS | OBJECTS | st.lists(SCAL
 VALUES: st.SearchStrategy[Any] = SCALARS | TURNS | st.lists(SCALARS | TURNS, max_size=3)
 
 
+class FormatTests(SynchronousTestCase):
+    """`response_format`."""
+
+    def test_a_format_is_obeyed(self) -> None:
+        """The content fits its schema, whole and streamed, as vLLM's guided decoding has it."""
+        form = {
+            "type": "json_schema",
+            "json_schema": {"name": "n", "schema": {"properties": {"at": {"enum": ["sky"]}}}},
+        }
+        order = {"messages": [{"role": "user", "content": "x"}], "response_format": form}
+        answer = Playhouse().post("/v1/chat/completions", order).json()
+        self.assertEqual(answer["choices"][0]["message"]["content"], '{"at": "sky"}')
+        stream = Playhouse().post("/v1/chat/completions", {**order, "stream": True})
+        self.assertEqual(stream.text(), '{"at": "sky"}')
+
+
 class ReadingTests(SynchronousTestCase):
     """From a document to an order."""
 

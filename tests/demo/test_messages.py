@@ -137,6 +137,20 @@ class WritingTests(SynchronousTestCase):
         ):
             self.assertEqual(send(text, **more).json()["stop_reason"], reason)
 
+    def test_the_stop_sequence_is_told(self) -> None:
+        """Whole and streamed; an answer in one piece has no such member otherwise."""
+        stop = {"stop_sequences": ["model"]}
+        self.assertEqual(send("x", **stop).json()["stop_sequence"], "model")
+        self.assertEqual(send("x", stream=True, **stop).data()[-2]["delta"]["stop_sequence"], "model")
+        self.assertNotIn("stop_sequence", send("x").json())
+
+    def test_a_format_is_obeyed(self) -> None:
+        """The text fits the schema of `output_config`."""
+        form = {"type": "json_schema", "schema": {"type": "object", "properties": {"at": {"enum": ["sky"]}}}}
+        answer = send("x", output_config={"format": form}).json()
+        self.assertEqual(json.loads(answer["content"][0]["text"]), {"at": "sky"})
+        self.assertIn("rehearsal", send("x", output_config={"effort": "low"}).json()["content"][0]["text"])
+
     def test_tool_choice_is_obeyed(self) -> None:
         """any and tool force a call, none forbids it."""
         for prompt, choice, kind in (

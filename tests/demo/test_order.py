@@ -124,6 +124,25 @@ class ContentTests(SynchronousTestCase):
         self.assertEqual(order.call_from("n", {"a": 1}), Call("n", '{"a":1}'))
         self.assertEqual(order.call_from(None, None), Call("", "{}"))
 
+    def test_a_format_has_a_schema_in_each_protocol_s_way(self) -> None:
+        """Within it, or within its `json_schema`; any object for `json_object`; none for what asks for no form."""
+        schema = {"type": "object"}
+        for form in (
+            {"type": "json_object"},
+            {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}},
+            {"type": "json_schema", "name": "n", "schema": schema},
+        ):
+            self.assertEqual(order.schema_of(form), schema)
+        for other in (
+            None,
+            7,
+            {},
+            {"type": "text"},
+            {"type": "json_schema"},
+            {"type": "json_schema", "json_schema": 7},
+        ):
+            self.assertIsNone(order.schema_of(other))
+
     def test_choices_share_the_conversations_evenly(self) -> None:
         """As completions with several prompts need it."""
         talks = tuple(Conversation((Message("user", text),)) for text in "ab")

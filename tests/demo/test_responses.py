@@ -19,7 +19,7 @@ HOUSE = House(("m",), 500)
 LOOK = {"type": "function", "name": "look", "parameters": {"properties": {"at": {"enum": ["sky"]}}}}
 
 
-def respond(text: str, **more: Any) -> Answered:
+def respond(text: str, /, **more: Any) -> Answered:
     return Playhouse().post("/v1/responses", {"input": text, **more})
 
 
@@ -169,6 +169,15 @@ class WritingTests(SynchronousTestCase):
         for choice, wanted in (("none", "message"), ("required", "function_call"), ({"name": "look"}, "function_call")):
             output = respond("look", tools=[LOOK], tool_choice=choice).json()["output"]
             self.assertEqual(output[0]["type"], wanted)
+
+    def test_a_format_is_obeyed(self) -> None:
+        """The text fits the schema of `text.format`, whole and streamed."""
+        form = {"type": "json_schema", "name": "n", "schema": {"properties": {"at": {"enum": ["sky"]}}}}
+        answer = respond("x", text={"format": form}).json()
+        self.assertEqual(answer["output"][0]["content"][0]["text"], '{"at": "sky"}')
+        events = respond("x", text={"format": form}, stream=True).data()
+        self.assertEqual("".join(event["delta"] for event in events if "delta" in event), '{"at": "sky"}')
+        self.assertIn("rehearsal", str(respond("x", text={"format": {"type": "text"}}).json()["output"]))
 
     def test_a_dead_engine_is_a_failed_response(self) -> None:
         """Told in the protocol's own event, with the items that were done."""

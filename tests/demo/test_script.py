@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import ClassVar
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +99,34 @@ class OwnMindTests(SynchronousTestCase):
             self.assertEqual(choose(built_in(), stage(("user", warning))).calls, ())
         self.assertEqual(choose(built_in(), stage(("user", "hi"), ("assistant", "x"), tools=tools)).calls, ())
         self.assertEqual(choose(built_in(), stage(tools=tools)).calls, ())
+
+
+class FormTests(SynchronousTestCase):
+    """Where the client asks for JSON of a certain form."""
+
+    SCHEMA: ClassVar = {"type": "object", "properties": {"city": {"type": "string"}}}
+
+    def said(self, prompt: str, script: Script | None = None, *tools: Tool) -> Answer:
+        conversation = Conversation((Message("user", prompt),), tools, schema=self.SCHEMA)
+        return choose(script or built_in(), Stage(conversation, 10, 2048))
+
+    def test_texts_have_it(self) -> None:
+        """Whatever would be said else, by a directive or a built-in rule too; what is thought stays."""
+        for prompt in ("in Rome", "rehearse: plain in Rome", "Think aloud of life in Rome", "rehearse: long of Rome"):
+            self.assertEqual((self.said(prompt).text, self.said(prompt).tokens), ('{"city": "Rome"}', 0))
+        self.assertTrue(self.said("rehearse: reason").reasoning)
+
+    def test_calls_and_refusals_do_not(self) -> None:
+        """They are no texts."""
+        self.assertEqual(self.said("weather in Rome", None, WEATHER).calls[0].name, "get_weather")
+        self.assertEqual(self.said("rehearse: 503").status, 503)
+        self.assertEqual(self.said("rehearse: silence").text, "")
+
+    def test_a_script_has_the_last_word(self) -> None:
+        """What a rule says is said as it stands, to see what becomes of it; a scene is formed."""
+        rules = parse('[[rule]]\nprompt = "a"\nanswer = { text = "no" }\n[[rule]]\nprompt = "b"\n').rules
+        self.assertEqual(self.said("a", Script(rules)).text, "no")
+        self.assertIn("city", self.said("b", Script(rules)).text)
 
 
 class RuleTests(SynchronousTestCase):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.real.clients import openai_library
 from tests.real.clients.environment import CLIENTS, PYTHON
+from tests.real.clients.library import BROKEN_OFF
 from tests.real.clients.stage import MODEL
 
 PROGRAM = Path(__file__).resolve().parent / "visitors" / "openai_python.py"
@@ -25,10 +26,15 @@ class PythonLibrary(openai_library.OpenAiTestCase):
 class OpenAiPythonTests(PythonLibrary, openai_library.OpenAiTests):
     """In front of a gateway with the default timeouts."""
 
+    def test_structured_outputs(self) -> None:
+        """`parse` of chat and of Responses makes an object of the answer."""
+        heard = self.act("parsed", model=MODEL, prompt="Who is Ada?").good()
+        self.assertEqual(heard["names"], ["Who is Ada?"] * 2)
+
     def test_broken_response_for_the_helper(self) -> None:
         """`responses.stream` takes our last event for one of the response it reads, and passes on our words."""
         outcome = self.act("responses_helper", model=MODEL, input="rehearse: cut")
-        self.assertEqual(outcome.heard.get("failure"), openai_library.BROKEN_OFF)
+        self.assertEqual(outcome.heard.get("failure"), BROKEN_OFF)
         self.assertEqual(outcome.heard["types"][-1], "response.failed")
         outcome.bad()
 

@@ -6,9 +6,11 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
+from datetime import date
 from typing import Any
 
 from openai import OpenAI
+from pydantic import BaseModel
 
 Heard = dict[str, Any]
 
@@ -96,6 +98,22 @@ def responses_helper(client: OpenAI, heard: Heard, **order: Any) -> None:
         heard["parsed"] = stream.get_final_response().output_parsed
 
 
+class Person(BaseModel):
+    """What :func:`parsed` asks for."""
+
+    name: str
+    born: date
+    parents: list[Person]
+    height: float | None
+
+
+def parsed(client: OpenAI, heard: Heard, model: str, prompt: str) -> None:
+    messages: Any = [{"role": "user", "content": prompt}]
+    choice = client.chat.completions.parse(model=model, messages=messages, response_format=Person).choices[0]
+    answer = client.responses.parse(model=model, input=prompt, text_format=Person)
+    heard["names"] = [person and person.name for person in (choice.message.parsed, answer.output_parsed)]
+
+
 def tell_response(answer: Any, heard: Heard) -> None:
     heard["text"] = answer.output_text
     heard["calls"] = [
@@ -130,7 +148,7 @@ def told(problem: Exception) -> dict[str, Any]:
 
 ACTS: dict[str, Callable[..., None]] = {
     act.__name__: act
-    for act in (models, files, embeddings, chat, chat_stream, responses, responses_stream, responses_helper)
+    for act in (models, files, embeddings, chat, chat_stream, responses, responses_stream, responses_helper, parsed)
 }
 
 
