@@ -46,7 +46,7 @@ class _Reactor:
         if reader in self.readers:
             self.readers.remove(reader)
 
-    removeWriter = removeReader
+    removeWriter = removeReader  # noqa: N815
 
     def adoptStreamPort(self, descriptor: int, family: socket.AddressFamily, factory: Factory) -> socket.socket:
         duplicate = socket.fromfd(descriptor, family, socket.SOCK_STREAM)
