@@ -1,15 +1,19 @@
-"""`/metrics`: the meters, in Prometheus' text form."""
+"""`/metrics`: the meters, in one of Prometheus' text forms."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from twisted.web.resource import Resource
 
 from hadesgw.http.site import Request
+from hadesgw.policy.negotiation import prefers_openmetrics
 from hadesgw.resources.health import Probe
+
+_OPENMETRICS = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
+_TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics(Resource):
@@ -30,8 +34,7 @@ class Metrics(Resource):
         """The meters."""
         for probe in self._probes:
             probe.finding()
-        accept = request.requestHeaders.getRawHeaders(b"accept", [b""])[0]
-        encode, content_type = choose_encoder(accept.decode("latin-1"))
-        request.setHeader(b"Content-Type", content_type.encode("ascii"))
-        page: bytes = encode(self._registry)
+        openmetrics = prefers_openmetrics(request.requestHeaders.getRawHeaders(b"accept", []))
+        request.setHeader(b"Content-Type", _OPENMETRICS if openmetrics else _TEXT)
+        page: bytes = (generate_openmetrics if openmetrics else generate_latest)(self._registry)
         return page

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hadesgw.policy.negotiation import accepts_gzip, is_fresh
+from hadesgw.policy.negotiation import accepts_gzip, is_fresh, prefers_openmetrics
 
 
 class CodingTests(SynchronousTestCase):
@@ -58,3 +58,35 @@ class FreshnessTests(SynchronousTestCase):
     def test_nothing_breaks_it(self, values: list[bytes]) -> None:
         """Whatever bytes a client sends, there is a verdict."""
         self.assertIn(is_fresh(values, b'"a"'), (True, False))
+
+
+class FormTests(SynchronousTestCase):
+    """In which of Prometheus' text forms meters are shown."""
+
+    def test_what_scrapers_send(self) -> None:
+        """Prometheus 2 and 3 name OpenMetrics above the older text, in the version that is ours."""
+        for accept, openmetrics in (
+            (b"application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75", True),
+            (b"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;q=0.4", True),
+            (b'application/openmetrics-text; version="1.0.0"; charset=utf-8', True),
+            (b"Application/OpenMetrics-Text", True),
+            (b"text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.2", False),
+            (b"*/*", False),
+            (b"", False),
+        ):
+            self.assertEqual(prefers_openmetrics([accept]), openmetrics, accept)
+
+    def test_other_versions_are_not_promised(self) -> None:
+        """Nor is what somebody has ruled out."""
+        for parameters in (b"version=0.0.1", b"version=2.0.0", b"version=99.0", b"version=x", b"q=0", b"q=x", b"q=-1"):
+            self.assertFalse(prefers_openmetrics([b"application/openmetrics-text;" + parameters]), parameters)
+
+    def test_all_fields_count(self) -> None:
+        """One list may stand in several fields."""
+        self.assertTrue(prefers_openmetrics([b"text/plain;q=0.1", b"application/openmetrics-text"]))
+        self.assertFalse(prefers_openmetrics([]))
+
+    @given(st.lists(st.binary(max_size=40) | st.from_regex(rb"[a-z/*;=q.01, ]{0,40}"), max_size=4))
+    def test_nothing_breaks_it(self, values: list[bytes]) -> None:
+        """Whatever the fields hold."""
+        self.assertIn(prefers_openmetrics(values), (True, False))

@@ -39,6 +39,18 @@ class MetricsTests(SynchronousTestCase):
         self.assertTrue(answer.body.endswith(b"# EOF\n"))
         self.assertEqual([family.name for family in read_openmetrics(answer.body.decode())], ["sheep"])
 
+    def test_whatever_is_accepted(self) -> None:
+        """Versions that are none, or not ours, and fields that mean nothing: a page in a form that is as it says."""
+        pages = (
+            b"application/openmetrics-text; version=1.0.0; charset=utf-8",
+            b"text/plain; version=0.0.4; charset=utf-8",
+        )
+        for version in (b'"1.0.0"', b"x", b"99.0", b""):
+            for more in (b"", b",text/plain;version=x", b",\xff;=;q=", b"\r\nAccept: application/openmetrics-text;q=x"):
+                answer = self._scrape(b"Accept: application/openmetrics-text;version=%b%b\r\n" % (version, more))
+                self.assertEqual(answer.status, 200, more)
+                self.assertEqual(answer.one(b"content-type"), pages[not answer.body.endswith(b"# EOF\n")], more)
+
     def test_each_scrape_asks_for_health(self) -> None:
         """The page does not wait for it: the next one shows what was found."""
         registry = CollectorRegistry()
