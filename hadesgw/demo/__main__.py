@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from hadesgw.demo.leftover import clear
 from hadesgw.demo.manner import UvicornSite
 from hadesgw.demo.order import House
-from hadesgw.demo.script import Script, ScriptError, built_in, parse
+from hadesgw.demo.script import Script, ScriptError, built_in, read_script
 from hadesgw.demo.theatre import Theatre
 
 _BACKLOG: Final = 2048  # uvicorn's
@@ -67,9 +67,9 @@ def _script(path: Path | None) -> Script:
     if path is None:
         return Script(rules)
     try:
-        return Script((*parse(path.read_text("utf-8")).rules, *rules))
-    except (OSError, UnicodeDecodeError, ScriptError) as error:
-        raise SystemExit(f"{path}: {error}") from None
+        return Script((*read_script(path).rules, *rules))
+    except ScriptError as error:
+        raise SystemExit(str(error)) from None
 
 
 def main(arguments: list[str]) -> None:

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from hadesgw.config import Config, Sessions, Upstream
 from hadesgw.demo.local_model import llama_installed, model_name, refusal
 from hadesgw.demo.process import LocalModelProcess, ModelProcess, RehearsalProcess
+from hadesgw.demo.script import ScriptError, read_script
 from hadesgw.demo.workshop import furnish
 from hadesgw.interfaces import IServing
 from hadesgw.policy.credentials import ClientStore, Role, entry, mint_token, parse_clients
@@ -54,7 +55,16 @@ class _Cast(msgspec.Struct, frozen=True):
 
 
 def _rehearsal(script: str | None) -> _Cast:
+    """The rehearsal model.
+
+    :raises OpeningRefused: if the script is none.
+    """
     path = None if script is None else Path(script).absolute()
+    if path is not None:
+        try:
+            read_script(path)  # the model reads it again; this is to tell of a mistake before anything is served
+        except ScriptError as error:
+            raise OpeningRefused(f"--script: {error}") from None
     return _Cast(
         "rehearsal",
         MODEL,

@@ -17,7 +17,9 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +33,7 @@ from hadesgw.demo.specimen import specimen
 from hadesgw.demo.toolcalls import call_of, fitting_tool
 
 _DIRECTIVE: Final = re.compile(r"\brehearse:\s*([\w-]{1,40})((?:[ \t]+[a-z_]{1,40}=[\d.]{1,12})*)", re.IGNORECASE)
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`")
 _QUOTED: Final = 600
 
 
@@ -88,7 +91,20 @@ def _checked(index: int, rule: Rule) -> None:
     try:
         msgspec.convert(rule.answer, Answer)
     except msgspec.ValidationError as error:
-        raise ScriptError(f"{where}: answer: {error}") from error
+        raise ScriptError(f"{where}: {_explained(error, 'answer')}") from error
+
+
+def _explained(error: msgspec.ValidationError, within: str) -> str:
+    """msgspec's words, with the place before them, and rules counted from 1."""
+    said, _, path = str(error).partition(" - at `$")
+    place = f"{within}{path.rstrip('`')}".lstrip(".")
+    unknown = _UNKNOWN.fullmatch(said)
+    if unknown is not None:
+        place = f"{place}.{unknown[1]}".lstrip(".")
+        close = get_close_matches(unknown[1], ("rule", *Rule.__struct_fields__, *Answer.__struct_fields__), 1)
+        said = "expected no unknown key" + (f"; did you mean {close[0]}?" if close else "")
+    place = re.sub(r"^rule\[(\d+)\]\.?", lambda at: f"rule {int(at[1]) + 1}: ", place)
+    return f"{place.removesuffix(': ')}: {said[0].lower()}{said[1:]}"
 
 
 def parse(text: str) -> Script:
@@ -99,11 +115,28 @@ def parse(text: str) -> Script:
     """
     try:
         rules = msgspec.convert(tomllib.loads(text), _File).rule
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ScriptError(str(error)) from error
+    except msgspec.ValidationError as error:
+        raise ScriptError(_explained(error, "")) from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and int's own refusal of thousands of digits
+        raise ScriptError(f"expected valid TOML: {error}") from error
     for index, rule in enumerate(rules, start=1):
         _checked(index, rule)
     return Script(rules)
+
+
+def read_script(path: Path) -> Script:
+    """The rules of a file.
+
+    :raises ScriptError: in a line that begins with the file's name, if it cannot be read or :func:`parse` refuses it.
+    """
+    try:
+        return parse(path.read_text("utf-8"))
+    except OSError as error:
+        raise ScriptError(f"{path}: expected a readable file: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ScriptError(f"{path}: expected UTF-8") from None
+    except ScriptError as error:
+        raise ScriptError(f"{path}: {error}") from None
 
 
 def built_in() -> Script:

@@ -88,6 +88,17 @@ class OpeningTests(SynchronousTestCase):
                 Opening(load(None), None, gguf)
             self.assertRegex(str(caught.exception), rf"\A--gguf: [^\n]*: {words}\Z")
 
+    def test_a_script_that_is_none_is_refused(self) -> None:
+        """In one line that names the option, the file and the rule, before anything is served."""
+        path = Path(self.mktemp())
+        path.write_text("[[rule]]\nrehearse = 'hamlet'\n")
+        for script, words in ((str(path), "rule 1: rehearse: expected one of plain"), ("nowhere.toml", "No such file")):
+            with self.assertRaises(OpeningRefused) as caught:
+                Opening(load(None), script, None)
+            self.assertRegex(str(caught.exception), rf"\A--script: /[^\n]*: {words}[^\n]*\Z")
+        path.write_text("[[rule]]\nprompt = 'x'\n")
+        self.assertEqual(self.opening(str(path)).config.upstream[0].name, "rehearsal")
+
     def test_a_script_is_for_the_rehearsal_model(self) -> None:
         """With a model file it would have no effect, so it is refused."""
         with self.assertRaises(OpeningRefused) as caught:

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hadesgw.demo.answer import Answer, perform
 from hadesgw.demo.conversation import Call, Conversation, Message, Tool
 from hadesgw.demo.scenes import Stage
-from hadesgw.demo.script import Script, ScriptError, built_in, choose, parse
+from hadesgw.demo.script import Script, ScriptError, built_in, choose, parse, read_script
 
 WEATHER = Tool("get_weather", "", {"properties": {"city": {"type": "string"}}})
 EXEC = Tool("exec_command", "", {})
@@ -170,17 +170,33 @@ class RuleTests(SynchronousTestCase):
     def test_a_bad_script_is_explained(self) -> None:
         """The message says in which rule what was expected."""
         for text, words in (
-            ("rule", "Expected '=' after a key"),
-            ("[[rules]]", "unknown field `rules`"),
-            ("[[rule]]\nprompts = 'x'", "unknown field `prompts` - at `$.rule[0]`"),
+            ("rule", "expected valid TOML: Expected '=' after a key"),
+            (f"rule = {'9' * 5000}", "expected valid TOML: "),
+            ("[rule]", "rule: expected `array`, got `object`"),
+            ("[[rule]]\n[[rule]]\nafter_tool = 1", "rule 2: after_tool: expected `bool`, got `int`"),
+            ("[[rule]]\nanswer = {zzz = ''}", "rule 1: answer.zzz: expected no unknown key"),
+            ("[[rules]]", "rules: expected no unknown key; did you mean rule?"),
+            ("[[rule]]\nprompts = 'x'", "rule 1: prompts: expected no unknown key; did you mean prompt?"),
             ("[[rule]]\n[[rule]]\nprompt = '('", "rule 2: prompt: expected a regular expression"),
             ("[[rule]]\nsystem = '('", "rule 1: system: expected a regular expression"),
             ("[[rule]]\nrehearse = 'hamlet'", "rule 1: rehearse: expected one of plain, help"),
-            ("[[rule]]\nanswer = {txt = ''}", "rule 1: answer: Object contains unknown field `txt`"),
-            ("[[rule]]\nanswer = {status = 418}", "rule 1: answer: Invalid enum value 418 - at `$.status`"),
-            ("[[rule]]\nanswer = {tokens = -1}", "rule 1: answer: Expected `int` >= 0 - at `$.tokens`"),
+            ("[[rule]]\nanswer = {txt = ''}", "rule 1: answer.txt: expected no unknown key; did you mean text?"),
+            ("[[rule]]\nanswer = {status = 418}", "rule 1: answer.status: invalid enum value 418"),
+            ("[[rule]]\nanswer = {tokens = -1}", "rule 1: answer.tokens: expected `int` >= 0"),
         ):
             self.assertIn(words, str(self.assertRaises(ScriptError, parse, text)), text)
+
+    def test_a_file_that_cannot_be_read_is_named(self) -> None:
+        """In the same line as what is wrong with it, also where that is what it says."""
+        path = Path(self.mktemp())
+        told = str(self.assertRaises(ScriptError, read_script, path))
+        self.assertEqual(told, f"{path}: expected a readable file: No such file or directory")
+        path.write_bytes(b"\xff")
+        self.assertEqual(str(self.assertRaises(ScriptError, read_script, path)), f"{path}: expected UTF-8")
+        path.write_text("[[rule]]\nprompt = '('\n")
+        self.assertIn(f"{path}: rule 1: prompt: ", str(self.assertRaises(ScriptError, read_script, path)))
+        path.write_text("[[rule]]\nprompt = 'x'\n")
+        self.assertEqual(read_script(path).rules[0].prompt, "x")
 
     def test_plain_words_are_understood(self) -> None:
         """The built-in rules."""

@@ -104,9 +104,10 @@ class StartTests(SynchronousTestCase):
         self.assertIn("nowhere.toml", self._refused("--config", "nowhere.toml"))
 
     def test_model_file(self) -> None:
-        """A model file that cannot be served is refused before anything starts; so is one without a demo."""
+        """A model file or a script that cannot be had is refused before anything starts; so is one without a demo."""
         self.assertIn("nowhere.gguf: there is no such file", self._refused("--demo", "--gguf", "nowhere.gguf"))
         self.assertIn("hadesgw.toml: this is no GGUF file", self._refused("--demo", "--gguf", "hadesgw.toml"))
+        self.assertIn("nowhere.toml: expected a readable file", self._refused("--demo", "--script", "nowhere.toml"))
         for option in ("--gguf", "--script"):
             self.assertIn("are for --demo", self._refused("--config", "hadesgw.toml", option, "file"))
 
