@@ -41,7 +41,16 @@ from hadesgw.service.listeners import make_listener
 from hadesgw.service.processes import listeners
 from hadesgw.service.reload import Fresh, Reload, ReloadRefused, ReloadSignal
 from hadesgw.service.scraping import Scraping
-from hadesgw.service.start import StartRefused, judge_places, load_clients, load_tls, read_again, read_config, summary
+from hadesgw.service.start import (
+    StartRefused,
+    judge_places,
+    lets_anybody_in,
+    load_clients,
+    load_tls,
+    read_again,
+    read_config,
+    summary,
+)
 from hadesgw.service.surplus import SurplusWatch
 from hadesgw.service.tls import TlsServer
 from hadesgw.service.turns import turns_of
@@ -286,7 +295,7 @@ def _make_gateway(
     reactor.callWhenRunning(parts.conveyance.announce)
     if tls is not None:
         meters.certificate_shown(lambda: tls.expires.timestamp() - time.time())
-    anonymous = bool(config.clients.anonymous)
+    anonymous = lets_anybody_in(config)
     places = [make_listener(entry, reactor, tls, anonymous=anonymous) for entry in config.server.listen]
     watch = SurplusWatch(reactor, listeners, deferToThread, os.getpid, meters, log)
     gateway = Gateway(reactor, site, places, watch, agents, log, config.timeouts.drain, sessions)

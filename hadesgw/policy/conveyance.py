@@ -18,5 +18,9 @@ def zero_propagation(kinds: Iterable[str], anonymous: bool, tree: Mapping[str, S
     """
     if all(kind == "unix" for kind in kinds):  # whose mode is a credential
         return []
-    unguarded = any(layers[-1] not in OPEN_LEAVES and "guard" not in layers for layers in tree.values())
-    return ["anonymous"] * anonymous + ["unguarded"] * unguarded
+    return ["anonymous"] * anonymous + ["unguarded"] * unguarded(tree)
+
+
+def unguarded(tree: Mapping[str, Sequence[str]]) -> bool:
+    """Whether there is a path that does something for whoever comes. Parameters as above."""
+    return any(layers[-1] not in OPEN_LEAVES and "guard" not in layers for layers in tree.values())

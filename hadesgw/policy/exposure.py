@@ -58,8 +58,8 @@ def require_safe(address: Address, *, encrypted: bool, anonymous: bool) -> None:
         )
     if anonymous:
         raise Exposed(
-            f"{address} can be reached from other machines, and clients.anonymous lets everybody in;"
-            ' leave it "", or listen on 127.0.0.1 or [::1]'
+            f"{address} can be reached from other machines, and clients.anonymous, or a path of [tree] without 'guard',"
+            " lets everybody in; ask for a credential, or listen on 127.0.0.1 or [::1]"
         )
 
 

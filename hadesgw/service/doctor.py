@@ -27,6 +27,7 @@ from hadesgw.service.control import ControlRefused, ask, control_path
 from hadesgw.service.engines import Obstacle
 from hadesgw.service.listeners import judge_unopened
 from hadesgw.service.model_socket import look_at_model_server
+from hadesgw.service.start import lets_anybody_in
 from hadesgw.service.tls import load_credentials
 from hadesgw.tree import check_tree
 
@@ -155,7 +156,7 @@ def _running(config: Config, environ: Mapping[str, str]) -> Mapping[str, object]
 def _listeners(config: Config, running: Mapping[str, object] | None) -> Iterator[Finding]:
     for description in config.server.listen:
         try:
-            judge_unopened(description, anonymous=bool(config.clients.anonymous))
+            judge_unopened(description, anonymous=lets_anybody_in(config))
         except Exposed as exposed:
             yield Finding("listener", "bad", str(exposed), "docs/security.md tells the rule")
             continue

@@ -78,10 +78,18 @@ def judge_unopened(description: str, *, anonymous: bool) -> None:
     listener = parse_listener(description)
     if listener.port is not None:
         try:
-            address = Address.of(listener.interface or _EVERYWHERE, listener.port)
+            address = Address.of(_spelled_out(listener.interface or _EVERYWHERE), listener.port)
         except ValueError:  # a host name: its turn comes when it is looked up
             return
         require_safe(address, encrypted=listener.encrypted, anonymous=anonymous)
+
+
+def _spelled_out(host: str) -> str:
+    """An IPv4 address in short, such as `0` or `127.1`, as `getaddrinfo` will take it; anything else as it is."""
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return host
 
 
 def wanted_places(description: str) -> list[Wanted]:

@@ -13,6 +13,7 @@ from importlib import import_module
 import msgspec
 
 from hadesgw.config import Config, ConfigError, clients_source, load
+from hadesgw.policy.conveyance import unguarded
 from hadesgw.policy.credentials import (
     ClientDirectory,
     ClientsError,
@@ -100,9 +101,14 @@ def judge_places(config: Config) -> None:
     """
     try:
         for description in config.server.listen:
-            judge_unopened(description, anonymous=bool(config.clients.anonymous))
+            judge_unopened(description, anonymous=lets_anybody_in(config))
     except Exposed as exposed:
         raise StartRefused(str(exposed)) from None
+
+
+def lets_anybody_in(config: Config) -> bool:
+    """Whether something is done for who brings no credential: that is for this machine only."""
+    return bool(config.clients.anonymous) or unguarded(config.tree)
 
 
 def load_clients(config: Config, environ: MutableMapping[str, str]) -> ClientStore:

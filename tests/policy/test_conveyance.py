@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hadesgw.policy.conveyance import OPEN_LEAVES, zero_propagation
+from hadesgw.policy.conveyance import OPEN_LEAVES, unguarded, zero_propagation
 
 GUARDED = {"/v1": ("metered", "guard", "proxy"), "/metrics": ("guard", "metrics"), "/healthz": ("health",)}
 
@@ -25,6 +25,7 @@ class ZeroTests(SynchronousTestCase):
     def test_a_path_that_asks_nobody(self) -> None:
         """One is enough."""
         tree = {**GUARDED, "/v2": ("metered", "proxy")}
+        self.assertEqual((unguarded(GUARDED), unguarded(tree)), (False, True))
         self.assertEqual(zero_propagation(("tcp",), False, tree), ["unguarded"])
         self.assertEqual(zero_propagation(("tcp",), True, tree), ["anonymous", "unguarded"])
 

@@ -287,10 +287,19 @@ class UnopenedTests(SynchronousTestCase):
             "tcp:80:interface=0.0.0.0",
             r"tcp:80:interface=\:\:",
             "tcp:80:interface=192.0.2.1",
+            "tcp:80:interface=0",
+            "tcp:80:interface=0x0",
+            r"tcp:80:interface=\:\:ffff\:0.0.0.0",
         ):
             self.assertRaises(Exposed, judge_unopened, description, anonymous=False)
         self.assertRaises(Exposed, judge_unopened, "tls:80", anonymous=True)
-        for description in ("tls:80", "tcp:80:interface=127.0.0.1", r"tcp:80:interface=\:\:1"):
+        for description in (
+            "tls:80",
+            "tcp:80:interface=127.0.0.1",
+            "tcp:80:interface=127.1",
+            r"tcp:80:interface=\:\:1",
+            r"tcp:80:interface=\:\:ffff\:127.0.0.1",
+        ):
             judge_unopened(description, anonymous=False)
 
     def test_names_and_inherited_sockets_have_their_turn_later(self) -> None:

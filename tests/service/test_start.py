@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hadesgw.config import ConfigError
 from hadesgw.policy.credentials import Role, entry, mint_token
 from hadesgw.service.reload import ReloadRefused
-from hadesgw.service.start import StartRefused, check, load_clients, read_again, read_config
+from hadesgw.service.start import StartRefused, check, judge_places, load_clients, read_again, read_config
 
 _UPSTREAM = '[[upstream]]\nname = "vllm"\nsocket = "/run/vllm.sock"\n'
 
@@ -63,6 +63,15 @@ class StartTests(SynchronousTestCase):
         path = self.config('server.listen = ["tcp:8082"]')
         self.assertRaises(StartRefused, check, path, None)
         self.assertRaises(ReloadRefused, read_again, path, None)
+
+    def test_who_could_come_in_without_a_credential(self) -> None:
+        """A path that asks for none is for this machine, by TLS or not."""
+        tree = 'tree = { "/v1" = ["metered", "validation", "proxy"], "/healthz" = ["health"] }\n'
+        files = 'tls = { certificate = "tls.pem", private_key = "tls.key" }\n'
+        config = read_config(self.config(tree + files + 'server.listen = ["tls:8082"]'), None)
+        self.assertIn("'guard'", str(self.assertRaises(StartRefused, judge_places, config)))
+        judge_places(read_config(self.config(tree + 'server.listen = ["tcp:8082:interface=127.0.0.1"]'), None))
+        judge_places(read_config(self.config(files + 'server.listen = ["tls:8082"]'), None))
 
     def test_a_reload_waits_for_no_name_server(self) -> None:
         """A listener's host name was looked up when it was opened; judging it again asks nobody."""
