@@ -28,6 +28,11 @@ class Call:
         """Whether `identity` is another call's: some servers give every call the same place."""
         return isinstance(identity, str) and isinstance(self._identity, str) and identity != self._identity
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing of its arguments has come."""
+        return self._pieces == []
+
     def add(self, piece: str) -> None:
         """Some more of the arguments."""
         if self._pieces is not None:

@@ -25,6 +25,8 @@ MOST_CALLS = 128
 """Tool calls of one answer whose arguments are judged; more are counted by name only."""
 LONGEST_ARGUMENTS = 1 << 18
 """Characters that the arguments of one answer's calls may have together to be judged."""
+MOST_TOKENS = 1 << 32
+"""More than any answer has. A number above is a mistake, and no counter that took it would ever be right again."""
 OTHER = "other"
 """Stands for every name that the configuration does not have."""
 FINISHES = frozenset(
@@ -33,6 +35,7 @@ FINISHES = frozenset(
     " completed incomplete failed cancelled".split()
 )
 """Why a model finishes, in the words of the three protocols and of vLLM."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SHORT = 4096  # bytes of a held beginning
 _RESPONSE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 Notice = Callable[[str, str | None], None]
@@ -99,6 +102,7 @@ class Watch:
         self._arguments = 0
         self._held = bytearray()
         self._oversized = False
+        self._unmarked = False  # whether no byte order mark can come any more; nor can it when there was an event
         self._after_return = False  # whether the last byte was a carriage return, which may have a line feed to it
         self._in_events = events
 
@@ -213,6 +217,9 @@ class Watch:
             except UNREADABLE:
                 self.unreadable += 1
             return
+        if not self._unmarked:
+            self._unmarked = True
+            block = block if self.events else block.removeprefix(_BYTE_ORDER_MARK)
         lines = [line[5:] for line in block.split(b"\n") if line.startswith(b"data:")]
         if lines:
             self.events += 1
@@ -251,10 +258,10 @@ class Watch:
         """Each number told later stands in the earlier's place: they grow."""
         if isinstance(usage, dict):
             tokens = usage.get(prompt)
-            if type(tokens) is int and tokens >= 0:
+            if type(tokens) is int and 0 <= tokens <= MOST_TOKENS:
                 self.prompt_tokens = tokens
             tokens = usage.get(completion)
-            if type(tokens) is int and tokens >= 0:
+            if type(tokens) is int and 0 <= tokens <= MOST_TOKENS:
                 self.completion_tokens = tokens
 
     def _note_extras(self, event: Extras) -> None:

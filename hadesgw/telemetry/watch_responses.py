@@ -57,8 +57,8 @@ class ResponsesWatch(Watch):
         elif event.item is not None:
             if kind == "response.output_item.added":
                 self._note_item(str(event.output_index), event.item, streamed=True)
-            elif str(event.output_index) not in self._calls:  # a server that tells of a call only when it is complete
-                self._note_item(str(event.output_index), event.item, streamed=False)
+            else:
+                self._note_complete(str(event.output_index), event.item)
         elif event.response is not None:
             self._note_response(event.response, kind.removeprefix("response."))
         elif event.error is not None or (kind == "error" and event.agent_id is None):
@@ -84,6 +84,14 @@ class ResponsesWatch(Watch):
         if state in _ENDS:
             self.done = True
             self._note_finish("incomplete" if response.status == "incomplete" else state)
+
+    def _note_complete(self, key: str, item: _Item) -> None:
+        """An item again, with all that came of it: new is what a server tells only when it is complete."""
+        call = self._calls.get(key)
+        if call is None:
+            self._note_item(key, item, streamed=False)
+        elif call.silent:
+            self._add_arguments(call, item.arguments)
 
     def _note_item(self, key: str, item: _Item, *, streamed: bool) -> None:
         """One item of the output, if it is a call.

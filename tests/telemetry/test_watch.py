@@ -9,11 +9,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hadesgw.telemetry.watch import LARGEST_ANSWER, LONGEST_ARGUMENTS, LONGEST_EVENT, MOST_CALLS, NOTHING, Extras, Watch
+from hadesgw.telemetry.watch import (
+    LARGEST_ANSWER,
+    LONGEST_ARGUMENTS,
+    LONGEST_EVENT,
+    MOST_CALLS,
+    MOST_TOKENS,
+    NOTHING,
+    Extras,
+    Watch,
+)
 from tests.telemetry.streams import PLACES, WORDS, divided
 
+MARK = "\ufeff"
 LINES = st.sampled_from(
-    ["data: 1", "data:2", "data:  3", "data", "event: x", ": c", ":", "id: 4", "", "", "datum: 5", "data:"]
+    [
+        "data: 1",
+        "data:2",
+        "data:  3",
+        "data",
+        "event: x",
+        ": c",
+        ":",
+        "id: 4",
+        "",
+        "",
+        "datum: 5",
+        "data:",
+        MARK + "data: 6",
+    ]
 )
 LINE_ENDS = st.sampled_from(["\n", "\r\n", "\r"])
 
@@ -36,7 +60,7 @@ def events_of(text: str) -> list[str]:
     """The data of each event, as the standard says it (WHATWG HTML 9.2.6), a whole stream at once."""
     events: list[str] = []
     lines: list[str] | None = None
-    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[:-1]:
+    for line in text.removeprefix(MARK).replace("\r\n", "\n").replace("\r", "\n").split("\n")[:-1]:
         if line.startswith("data:"):
             lines = [*(lines or []), line[5:].removeprefix(" ")]
         elif not line:
@@ -60,10 +84,12 @@ class EventTests(SynchronousTestCase):
         echo.feed(b"data: 3\n\n")
         self.assertEqual((echo.events, echo.read), (3, [b"3"]))
 
-    @given(st.lists(st.tuples(LINES, LINE_ENDS), max_size=20), PLACES)
-    def test_every_split_gives_the_standards_events(self, lines: list[tuple[str, str]], places: list[int]) -> None:
-        """Whatever ends the lines; comments, other fields and an unfinished event are none."""
-        text = "".join(line + end for line, end in lines)
+    @given(st.sampled_from(["", MARK]), st.lists(st.tuples(LINES, LINE_ENDS), max_size=20), PLACES)
+    def test_every_split_gives_the_standards_events(
+        self, mark: str, lines: list[tuple[str, str]], places: list[int]
+    ) -> None:
+        """Whatever ends the lines, with a byte order mark or without; comments and other fields are none."""
+        text = mark + "".join(line + end for line, end in lines)
         echo = Echo()
         for piece in divided(text.encode(), places):
             echo.feed(piece)
@@ -159,13 +185,20 @@ class NoteTests(SynchronousTestCase):
             self.assertEqual(echo.heard, [("finish", expected)] if expected else [])
 
     def test_usage(self) -> None:
-        """Whole numbers that are none below zero; what is told later stands in the earlier's place."""
+        """Whole numbers, none below zero and none that no answer can have; what is told later stands in the earlier's place."""
         echo = Echo()
-        odd: tuple[Any, ...] = (None, [], {}, {"p": True, "c": -1}, {"p": "3", "c": 1.0})
+        odd: tuple[Any, ...] = (
+            None,
+            [],
+            {},
+            {"p": True, "c": -1},
+            {"p": "3", "c": 1.0},
+            {"p": MOST_TOKENS + 1, "c": 10**30},
+        )
         for usage in odd:
             echo._note_usage(usage, "p", "c")
         self.assertEqual((echo.prompt_tokens, echo.completion_tokens), (None, None))
-        for usage in ({"p": 3, "c": 0}, {"c": 2}, {"c": 5}):
+        for usage in ({"p": MOST_TOKENS}, {"p": 3, "c": 0}, {"c": 2}, {"c": 5}):
             echo._note_usage(usage, "p", "c")
         self.assertEqual((echo.prompt_tokens, echo.completion_tokens), (3, 5))
 

@@ -100,6 +100,24 @@ class StreamTests(SynchronousTestCase):
         facts = watched(ResponsesWatch, [sse([("", compact(done))])])
         self.assertEqual((facts.tools, facts.states), ({"get_weather": 1}, {"whole": 1}))
 
+    def test_arguments_that_are_told_when_they_are_complete(self) -> None:
+        """Of a call that was told of before them; such as came in pieces do not count twice."""
+        for pieces, arguments, state in (
+            ((), '{"a": 1}', "whole"),
+            ((), '{"a": ]', "broken"),
+            ((), None, "whole"),
+            (('{"a"', ": 1}"), '{"a": 1}', "whole"),
+            (('{"a": ',), "}{", "partial"),
+        ):
+            call = item(Call("get_weather", (), "whole"), 0, "")
+            events: list[dict[str, Any]] = [{"type": "response.output_item.added", "output_index": 0, "item": call}]
+            kind = "response.function_call_arguments.delta"
+            events += [{"type": kind, "output_index": 0, "delta": piece} for piece in pieces]
+            done = {**call, "arguments": arguments}
+            events.append({"type": "response.output_item.done", "output_index": 0, "item": done})
+            facts = watched(ResponsesWatch, [sse([("", compact(event)) for event in events])])
+            self.assertEqual((facts.tools, facts.states), ({"get_weather": 1}, {state: 1}), arguments)
+
     def test_calls_of_free_form(self) -> None:
         """A custom tool takes any text; what is no call is none."""
         for kind, tools in (("custom_tool_call", {"other": 1}), ("mcp_call", {"other": 1}), ("web_search_call", {})):
