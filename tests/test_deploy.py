@@ -13,11 +13,14 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from hadesgw.config import load
 from hadesgw.policy.credentials import ClientsError, mint_token, read_clients
+from hadesgw.service.listeners import BACKLOG
 from tools.pure import PROJECT
 
 UNITS = PROJECT / "deploy" / "systemd"
 SERVICE = UNITS / "hadesgw.service"
+SOCKET = UNITS / "hadesgw.socket"
 EXPOSURE = 15
 """The most that `systemd-analyze security` may say, in tenths; 100 is a service without any protection."""
 
@@ -67,9 +70,17 @@ class ServiceTests(SynchronousTestCase):
         service = folder / SERVICE.name
         (command,) = settings(SERVICE)["ExecStart"]
         service.write_text(service.read_text().replace(command, "/bin/true").replace("man:twistd(1)", "man:true(1)"))
-        done = self.analyze("verify", "--man=no", service)
+        done = self.analyze("verify", "--man=no", service, folder / SOCKET.name)
         complaints = [line for line in done.stderr.splitlines() if str(folder) in line]
         self.assertEqual(complaints, [], done.stderr)
+
+    def test_systemd_keeps_the_port(self) -> None:
+        """The one of the default configuration, and as many may wait there as at a port of our own."""
+        found = settings(SOCKET)
+        (own,) = load(None).server.listen
+        self.assertEqual(own, f"tcp:{found['ListenStream'][0].rpartition(':')[2]}:interface=127.0.0.1")
+        self.assertEqual(found["Backlog"], [str(BACKLOG)])
+        self.assertIn(f"systemd:name={found['FileDescriptorName'][0]}", SOCKET.read_text())
 
     def test_it_runs_the_documented_command(self) -> None:
         """In the foreground, without a pid file, with the configuration in /etc."""

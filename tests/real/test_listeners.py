@@ -301,6 +301,31 @@ class SurplusTests(Case):
         self.assertEqual(child.wait(60), 1)
         self.assertIn(f"does not say: tcp:127.0.0.1:{ports[1]}", (self.folder / "second.log").read_text())
 
+    def test_a_port_that_systemd_keeps(self) -> None:
+        """Refuses nobody: who comes when the gateway is stopped or killed waits for the next one, and is answered."""
+        self.configure("systemd:name=front")
+        with socket.create_server(("127.0.0.1", 0)) as kept:
+            number, port = kept.fileno(), kept.getsockname()[1]
+            script = f'exec 3<&{number}; LISTEN_FDS=1 LISTEN_FDNAMES=front LISTEN_PID=$$ exec "$@"'
+            command = ["bash", "-c", script, "bash", *map(str, TWISTD), "--config", "hadesgw.toml"]
+            for at, number_of_signal in enumerate((signal.SIGTERM, signal.SIGKILL, signal.SIGTERM)):
+                with socket.create_connection(("127.0.0.1", port), timeout=60) as waiting:
+                    waiting.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    with (self.folder / f"{at}.log").open("wb") as log:
+                        child = subprocess.Popen(
+                            command,
+                            cwd=self.folder,
+                            env=self.environment,
+                            stdin=subprocess.DEVNULL,
+                            stdout=log,
+                            stderr=log,
+                            pass_fds=[number],
+                        )
+                    self.addCleanup(processes.end, child, 5)
+                    self.assertTrue(waiting.recv(65536).startswith(b"HTTP/1.1 200 "))
+                child.send_signal(number_of_signal)
+                self.assertEqual(child.wait(60), 0 if number_of_signal is signal.SIGTERM else -signal.SIGKILL)
+
     def knock(self, port: int, *, wait: bool = True) -> int | None:
         """The status of an answer, or None if nobody is there; without `wait`, only begin to ask."""
         try:
