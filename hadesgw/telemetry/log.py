@@ -22,7 +22,8 @@ from zope.interface import implementer
 
 from hadesgw.http.site import Request
 from hadesgw.interfaces import IRequestLog
-from hadesgw.policy.refusals import Refusal
+from hadesgw.policy.refusals import Refusal, catalogue
+from hadesgw.telemetry.meters import UPSTREAM_ERROR
 
 GATHER_SECONDS = 0.05
 MOST_BATCHES = 64
@@ -33,6 +34,8 @@ _ENCODE = msgspec.json.Encoder(enc_hook=repr).encode
 _UNSAFE = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 """Characters that JSON allows as they are: U+007F to U+009F, which a terminal may obey, and those that half the world's
 line readers take for line ends: U+0085, U+2028 and U+2029."""
+_FAULTS = frozenset((UPSTREAM_ERROR, *(reason for reason, refusal in catalogue().items() if refusal.status >= 500)))
+"""Reasons that are the gateway's or the model server's fault, whatever the status said before it came to that."""
 _LEVELS = {name: rank for rank, name in enumerate(("debug", "info", "warn", "error", "critical"))}
 
 
@@ -180,7 +183,8 @@ class Log:
     def request(self, request: Request, completed: bool, now: float) -> None:
         """See :meth:`IRequestLog.request`."""
         record = request.record
-        level = "info" if record.reason is None or request.code < 500 else "warn"
+        fault = request.code >= 500 if record.reason is None else record.reason in _FAULTS
+        level = "warn" if fault else "info"
         if _LEVELS[level] < self._lowest:
             return
         first = record.first_byte

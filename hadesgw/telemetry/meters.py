@@ -44,6 +44,8 @@ CLIENT_LEFT = "499"
 """The status a request is counted under when its client left before the end (nginx's convention)."""
 SLOW_SECONDS = 45.0
 """From when on an answer counts as slow."""
+NONE = "none"
+"""The route of a request that came to none."""
 NOBODY = "none"
 """The client label of a request that nobody was admitted for."""
 
@@ -244,7 +246,7 @@ class Meters:
     def finished(self, request: Request, completed: bool, now: float) -> None:
         """See :meth:`IMeter.finished`."""
         record = request.record
-        route = record.route or "none"
+        route = record.route or NONE
         left = record.reason == "client_left"
         status = CLIENT_LEFT if left else _STATUSES.get(request.code) or f"{request.code // 100}xx"
         self._serving -= 1
@@ -305,6 +307,7 @@ class Meters:
 
     def refused_early(self, refusal: Refusal, request_id: bytes, session_id: bytes) -> None:
         """See :meth:`ISiteObserver.refused_early`."""
+        self._requests.labels(NONE, OTHER, str(refusal.status), NOBODY).inc()
         self._refusals.labels(refusal.reason).inc()
         self._errors.labels(refusal.code).inc()
 

@@ -134,8 +134,7 @@ class RequestTests(_Lines):
             return act(request)
 
         Door(Leaf(logged)).call().send(head + b"\r\n")
-        (line,) = self.lines()
-        facts: dict[str, object] = json.loads(line)
+        facts: dict[str, object] = json.loads(self.lines()[-1])
         return facts
 
     def test_fields(self) -> None:
@@ -155,6 +154,28 @@ class RequestTests(_Lines):
             (facts["level"], facts["status"], facts["reason"], facts["code"]),
             ("warn", 502, "upstream_died", "upstream_died"),
         )
+
+    def test_faults_are_warnings_whatever_the_status(self) -> None:
+        """Of the gateway or the model server: in a stream that had begun well, or told by the model server itself."""
+        for code, reason, level in (
+            (200, None, "info"),
+            (200, "upstream_error", "warn"),
+            (200, "upstream_truncated", "warn"),
+            (200, "upstream_idle", "warn"),
+            (200, "client_left", "info"),
+            (500, "client_left", "info"),
+            (200, "client_stalled", "info"),
+            (404, None, "info"),
+            (500, None, "warn"),
+            (429, "rate_limited", "info"),
+        ):
+
+            def ended(request: Request, code: int = code, reason: str | None = reason) -> bytes:
+                request.code, request.record.reason = code, reason
+                return b""
+
+            facts = self._serve(ended, b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+            self.assertEqual(facts["level"], level, (code, reason))
 
     def test_early(self) -> None:
         """A request refused before it was one has a line too."""

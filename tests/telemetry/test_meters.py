@@ -222,6 +222,8 @@ class WitnessTests(SynchronousTestCase):
         witness.refused_early(refusals.BAD_HOST, b"a", b"b")
         witness.correlation_missing()
         self.assertEqual(registry.get_sample_value("hades_codex_refusals_total", {"reason": "bad_host"}), 1)
+        early = {"route": "none", "method": "other", "status": "400", "client": "none"}
+        self.assertEqual(registry.get_sample_value("hades_codex_requests_total", early), 1, "its line counts, too")
         self.assertEqual(registry.get_sample_value("hades_codex_missing_correlation_total"), 1)
         self.assertEqual(registry.get_sample_value("hades_codex_zero_propagation"), 1)
         self.assertEqual(len(written), 3)

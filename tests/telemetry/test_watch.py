@@ -185,7 +185,7 @@ class NoteTests(SynchronousTestCase):
             self.assertEqual(echo.heard, [("finish", expected)] if expected else [])
 
     def test_usage(self) -> None:
-        """Whole numbers, none below zero and none that no answer can have; what is told later stands in the earlier's place."""
+        """Whole numbers that an answer can have; what is told later stands in the earlier's place."""
         echo = Echo()
         odd: tuple[Any, ...] = (
             None,
