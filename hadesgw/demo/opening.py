@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import sys
@@ -112,6 +113,7 @@ class Opening:
         else:
             self._cast = _local_model(Path(gguf).absolute(), config.budget.context_tokens)
         self._folder = Path(tempfile.mkdtemp(prefix="hadesgw-demo-"))  # 0700: the socket in it is ours alone
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)  # also of a demo that does not begin
         self._token = mint_token(os.urandom)
         upstream = Upstream(
             name=self._cast.upstream,

@@ -129,6 +129,15 @@ class StartTests(SynchronousTestCase):
             self._write("hadesgw.toml", _CONFIG.replace("tcp:0", f"tcp:{port}"))
             self.assertIn(f"tcp:{port}", self._refused("--config", "hadesgw.toml"))
 
+    def test_a_demo_that_does_not_begin(self) -> None:
+        """Leaves no folder either, where its port is taken or it was only to be checked."""
+        self.environment["TMPDIR"] = str(self.folder)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self._write("demo.toml", _CONFIG.replace("tcp:0", f"tcp:{taken.getsockname()[1]}"))
+            self._refused("--demo", "--config", "demo.toml")
+            self.assertEqual(self._start("--demo", "--check", "--config", "demo.toml").returncode, 0)
+        self.assertEqual(list(self.folder.glob("hadesgw-demo-*")), [])
+
     def test_off_loopback(self) -> None:
         """A listener that other machines reach, without TLS, is refused on the address that was bound."""
         for interface in ("0.0.0.0", "\\:\\:"):
