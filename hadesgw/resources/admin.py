@@ -6,7 +6,6 @@ every act with who did it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import msgspec
@@ -17,8 +16,7 @@ from hadesgw.interfaces import IRequestLog
 from hadesgw.policy import refusals
 from hadesgw.policy.credentials import Client, ClientStore
 from hadesgw.policy.origins import own_origin
-
-_JSON = re.compile(rb"application/json(?:[ \t]*;[ \t]*charset=\"?utf-8\"?)?", re.IGNORECASE)
+from hadesgw.policy.request_body import is_json
 
 
 class Admin(Resource):
@@ -67,7 +65,7 @@ class Admin(Resource):
         """Suspend or resume; doing it twice changes nothing. The request's body is not read."""
         if request.method != b"POST":
             return request.refuse(refusals.METHOD_NOT_ALLOWED, [(b"Allow", b"POST")])
-        if not _JSON.fullmatch(request.head.index.get(b"content-type", b"")):
+        if not is_json(request.head.values(b"content-type")):
             return request.refuse(refusals.UNSUPPORTED_TYPE)
         was = name in self._clients.suspended
         if not was and all(client.name != name for client in self._clients.everybody):

@@ -169,6 +169,8 @@ class AdminTests(SynchronousTestCase):
         for kind in (b"text/plain", b"application/x-www-form-urlencoded", b"application/jsonx", b"text/json", b""):
             self.assertEqual(self._act(b"alice/suspend", b"Content-Type: " + kind).status, 415, kind)
         self.assertEqual(self._act(b"alice/suspend", b"X: y").status, 415)
+        for other in (b"Content-Type: text/plain", JSON):
+            self.assertEqual(self._act(b"alice/suspend", other, JSON).status, 415, other)
         self.assertEqual(self.clients.suspended, frozenset())
         for kind in (b"application/json", b"Application/JSON; charset=utf-8", b'application/json;charset="UTF-8"'):
             self.assertEqual(self._act(b"alice/suspend", b"Content-Type: " + kind).status, 200, kind)
