@@ -12,7 +12,10 @@ All apply to Twisted's plain socket transports only. Anything else (TLS, a test'
 from __future__ import annotations
 
 from collections.abc import Callable
+from fcntl import ioctl
 from functools import partial
+from struct import unpack
+from termios import FIONREAD
 from types import MethodType
 
 from twisted.internet import tcp, unix
@@ -83,18 +86,32 @@ def read_up_to(transport: ITransport, count: int) -> None:
     if not isinstance(transport, tcp.Connection) or transport.TLS:
         return
     if count > transport.bufferSize:
-        transport.doRead = partial(_read, transport, min(count, MOST_READ_BYTES))  # type: ignore[method-assign]
+        most = min(count, MOST_READ_BYTES)
+        transport.doRead = partial(_read_what_is_there, transport, most)  # type: ignore[method-assign]
     else:
         vars(transport).pop("doRead", None)
         read_plainly(transport)
 
 
-def _read(transport: tcp.Connection, size: int) -> ConnectionLost | ConnectionDone | None:
-    """As `tcp.Connection.doRead`, of another size."""
+def _read_what_is_there(transport: tcp.Connection, most: int) -> ConnectionLost | ConnectionDone | None:
+    """As `tcp.Connection.doRead`, but all that is there, up to `most` bytes.
+
+    How much that is has to be asked before, because room for more than comes is not given back whole: a piece of a few
+    bytes would keep a page of memory for itself, and a body may come in as many pieces as its sender likes.
+    """
     try:
-        data = transport.socket.recv(size)
+        data = transport.socket.recv(max(transport.bufferSize, min(most, _readable(transport))))
     except BlockingIOError:
         return None
     except OSError:
         return CONNECTION_LOST
     return transport._dataReceived(data)
+
+
+def _readable(transport: tcp.Connection) -> int:
+    """How many bytes a read would find, by FIONREAD: see tcp(7) and unix(7). 0 where that cannot be told."""
+    try:
+        (count,) = unpack("i", ioctl(transport.fileno(), FIONREAD, bytes(4)))
+    except OSError:
+        return 0
+    return int(count)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 from collections.abc import Callable
 
 from twisted.internet import tcp, unix
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import AccumulatingProtocol, StringTransport
@@ -15,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from hadesgw.http.transport import eager_writer, in_turn, read_plainly, read_up_to
+from tests.real.processes import Process
 from tests.wire.line import Reactor, Socket, connect
 
 
@@ -232,41 +234,60 @@ class ReadUpToTests(SynchronousTestCase):
     """`read_up_to` lets a transport take what is known to come."""
 
     def setUp(self) -> None:
-        self.reactor = Reactor()
-        self.socket = Socket()
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.addCleanup(self.theirs.close)
+        self.addCleanup(self.ours.close)
+        self.ours.setblocking(False)
         self.protocol = AccumulatingProtocol()
-        self.transport = connect(self.reactor, self.protocol, self.socket)
+        self.transport = unix.Server(self.ours, self.protocol, "", None, 1, Reactor())
+        self.protocol.makeConnection(self.transport)
+
+    def read(self) -> int:
+        """How many bytes come at once."""
+        before = len(self.protocol.data)
+        self.assertIsNone(self.transport.doRead())
+        return len(self.protocol.data) - before
 
     def test_it_has_bounds(self) -> None:
-        """Never less than usual, never more than 1 MiB; nothing is lost by it, the end least of all."""
-        for count in (0, 65536, 65537, 1 << 20, 1 << 30, 0):
+        """Never less than usual, never more than is there; and as usual when no more is waited for."""
+        self.theirs.sendall(b"a" * 200_000)
+        for count, taken in ((0, 65536), (70_000, 70_000), (1 << 30, 200_000 - 65536 - 70_000)):
             read_up_to(self.transport, count)
-            self.socket.arrive(b"a")
-            self.reactor.settle()
-        self.assertEqual(self.socket.asked, [65536, 65536, 65537, 1 << 20, 1 << 20, 65536])
-        self.assertEqual(self.protocol.data, b"a" * 6)
-        read_up_to(self.transport, 1 << 20)
-        self.socket.end()
-        self.reactor.settle()
-        self.assertTrue(self.protocol.closed)
+            self.assertEqual(self.read(), taken)
+        self.assertEqual(self.read(), 0)
+        self.theirs.sendall(b"a" * 80_000)
+        read_up_to(self.transport, 65536)
+        self.assertEqual(self.read(), 65536)
 
-    def test_a_broken_connection(self) -> None:
-        """It is lost; one that has nothing to read after all is not."""
+    def test_a_piece_takes_the_memory_of_its_bytes(self) -> None:
+        """Whatever else might have come: a body that drips in is as large as its bytes, and not as so many pages."""
+        pieces: list[bytes] = []
+        self.protocol.dataReceived = pieces.append  # type: ignore[assignment,method-assign]
+        read_up_to(self.transport, 1 << 30)
+        before = Process.of(os.getpid()).rss()  # type: ignore[union-attr]
+        for _ in range(5000):
+            self.theirs.send(b"a")
+            self.read()
+        self.assertEqual(b"".join(pieces), b"a" * 5000)
+        self.assertLess(Process.of(os.getpid()).rss() - before, 5000 * 4096 / 4)  # type: ignore[union-attr]
+
+    def test_the_end_of_a_connection(self) -> None:
+        """Is found as usual: an orderly one, and a loss."""
         read_up_to(self.transport, 1 << 20)
-        self.assertIsNone(self.transport.doRead())
-        self.socket.break_off()
-        self.reactor.settle()
-        assert self.protocol.closedReason is not None
-        self.assertTrue(self.protocol.closedReason.check(ConnectionLost))
+        self.theirs.close()
+        self.assertIsInstance(self.transport.doRead(), ConnectionDone)
+        transport = connect(Reactor(), Protocol(), lost := Socket())
+        read_up_to(transport, 1 << 20)
+        lost.break_off()
+        self.assertIsInstance(transport.doRead(), ConnectionLost)
 
     def test_when_a_producer_has_written_enough_is_another_matter(self) -> None:
         """It stays 64 KiB."""
-        pace = Pace()
-        self.transport.registerProducer(pace, True)
-        read_up_to(self.transport, 1 << 20)
-        self.socket.room = 0
-        self.transport.write(b"a" * 65537)
-        self.assertEqual(pace.told, ["pause"])
+        transport, pace = connect(Reactor(), Protocol(), full := Socket(room=0)), Pace()
+        transport.registerProducer(pace, True)
+        read_up_to(transport, 1 << 20)
+        transport.write(b"a" * 65537)
+        self.assertEqual((pace.told, full.sent), (["pause"], b""))
 
     def test_others_are_left_alone(self) -> None:
         """TLS decides by itself how much it takes."""

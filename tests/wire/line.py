@@ -27,7 +27,6 @@ class Socket:
     :ivar room: how many bytes the kernel will still take for the peer, or None for any number.
     :ivar half_closed: whether we closed our half.
     :ivar closed: None, or how we closed: "closed", or "reset" when we made the kernel drop the connection.
-    :ivar asked: how much every read was ready to take.
     :ivar unread_at_close: bytes of the peer's that we had not read when we closed; a kernel then resets the connection,
         and what we sent last may be lost.
     """
@@ -37,7 +36,6 @@ class Socket:
         self.room = room
         self.half_closed = False
         self.closed: str | None = None
-        self.asked: list[int] = []
         self.unread_at_close = 0
         self._arrived: deque[bytes] = deque()
         self._ended = False
@@ -77,7 +75,6 @@ class Socket:
         return 1000
 
     def recv(self, size: int) -> bytes:
-        self.asked.append(size)
         if self._reset:
             raise ConnectionResetError(errno.ECONNRESET, "reset by peer")
         if not self._arrived:
