@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
 from hadesgw.demo import chat, completions, messages, responses
-from hadesgw.demo.answer import Answer, Generation, perform
+from hadesgw.demo.answer import Answer, Generation, as_written, perform
 from hadesgw.demo.meters import Meters
 from hadesgw.demo.order import House, Order
 from hadesgw.demo.performance import Cut, Performance
@@ -29,17 +29,19 @@ class Dialect(msgspec.Struct, frozen=True):
     :ivar read: the order in a document; ``writer`` writes the answers to it.
     :ivar refuse: how a refusal is said.
     :ivar takes_id: whether a client's ``X-Request-Id`` becomes the answer's id.
+    :ivar apart: whether thoughts and calls have a place of their own; else they stay in the text.
     """
 
     read: Callable[[dict[str, Any], House], Order]
     writer: type[Writer]
     refuse: Callable[[Refusal], str] = Refusal.body
     takes_id: bool = True
+    apart: bool = True
 
 
 DIALECTS: Final[Mapping[bytes, Dialect]] = {
     b"/v1/chat/completions": Dialect(chat.read, chat.Writer),
-    b"/v1/completions": Dialect(completions.read, completions.Writer),
+    b"/v1/completions": Dialect(completions.read, completions.Writer, apart=False),
     b"/v1/responses": Dialect(responses.read, responses.Writer, takes_id=False),
     b"/v1/messages": Dialect(messages.read, messages.Writer, Refusal.anthropic_body),
 }
@@ -86,6 +88,8 @@ class Actor:
         try:
             order = dialect.read(document(request), self._house)
             answers = self._answers(order)
+            if not dialect.apart:
+                answers = [as_written(answer) for answer in answers]
         except Refusal as refused:
             await self._replies.refuse(request, refused, dialect.refuse(refused))
             return

@@ -99,6 +99,16 @@ class Generation(msgspec.Struct, frozen=True):
         return tuple(Call(piece.text, arguments[piece.call]) for piece in names)
 
 
+def as_written(answer: Answer) -> Answer:
+    """The answer as a model writes it, for a protocol in which nobody takes that apart: all of it is text."""
+    thoughts = f"<think>\n{answer.reasoning}\n</think>\n\n" if answer.reasoning else ""
+    calls = [
+        f'<tool_call>\n{{"name": "{call.name}", "arguments": {call.arguments}}}\n</tool_call>' for call in answer.calls
+    ]
+    text = "\n".join([thoughts + answer.text, *calls] if thoughts or answer.text else calls)
+    return msgspec.structs.replace(answer, text=text, reasoning="", calls=())
+
+
 _PROSE = (
     "A gateway in rehearsal passes every token on as it comes.",
     "Nothing is held back, nothing is joined, nothing is lost on the way.",

@@ -89,6 +89,18 @@ def _choice(document: Mapping[str, Any], tools: tuple[Tool, ...]) -> tuple[str, 
     return "required", name
 
 
+def _schema(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The schema that the answer must fit.
+
+    :raises Refusal: if the format asks for one and has none.
+    """
+    form = document.get("response_format")
+    if isinstance(form, dict) and form.get("type") == "json_schema" and form.get("json_schema") is None:
+        message = "When response_format type is 'json_schema', the 'json_schema' field must be provided."
+        raise Refusal(400, f"{message} (parameter=response_format)", param="response_format")
+    return schema_of(form)
+
+
 def read(document: dict[str, Any], house: House) -> Order:
     """The order in a chat request.
 
@@ -106,7 +118,7 @@ def read(document: dict[str, Any], house: House) -> Order:
     return Order(
         document=document,
         model=model,
-        conversations=(Conversation(messages, tools, choice, named, schema_of(document.get("response_format"))),),
+        conversations=(Conversation(messages, tools, choice, named, _schema(document)),),
         prompt_tokens=prompt_tokens,
         limit=room(house, prompt_tokens, asked),
         stream=bool(document.get("stream")),

@@ -85,7 +85,7 @@ def read(document: dict[str, Any], house: House) -> Order:
 
 
 class Writer:
-    """Writes one completion. Reasoning and calls have no place in it and are left out."""
+    """Writes one completion: text, and nothing else."""
 
     prefix: ClassVar = "cmpl-"
     opens_at_once: ClassVar = False

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw.demo import tokenizer
-from hadesgw.demo.answer import Answer, Generation, Piece, perform
+from hadesgw.demo.answer import Answer, Generation, Piece, as_written, perform
 from hadesgw.demo.conversation import Call
 
 CALL = Call("get_weather", '{"city": "Oslo"}')
@@ -16,6 +16,20 @@ WORDS = st.text("ab \n.ü", max_size=40)
 
 def texts(generation: Generation) -> list[str]:
     return [piece.text for piece in generation.pieces]
+
+
+class WritingTests(SynchronousTestCase):
+    """An answer where nobody takes it apart."""
+
+    def test_thoughts_and_calls_are_text(self) -> None:
+        """As models write them; how it is played stays as it was."""
+        call = Call("look", '{"at": "sky"}')
+        written = as_written(Answer(reasoning="Hm.", text="So.", calls=(call, call), wait_seconds=2))
+        tag = '<tool_call>\n{"name": "look", "arguments": {"at": "sky"}}\n</tool_call>'
+        self.assertEqual(written.text, f"<think>\nHm.\n</think>\n\nSo.\n{tag}\n{tag}")
+        self.assertEqual((written.reasoning, written.calls, written.wait_seconds), ("", (), 2))
+        self.assertEqual(as_written(Answer(calls=(call,))).text, tag)
+        self.assertEqual(as_written(Answer(text="So.")), Answer(text="So."))
 
 
 class PerformTests(SynchronousTestCase):

@@ -58,6 +58,9 @@ class FormatTests(SynchronousTestCase):
         self.assertEqual(answer["choices"][0]["message"]["content"], '{"at": "sky"}')
         stream = Playhouse().post("/v1/chat/completions", {**order, "stream": True})
         self.assertEqual(stream.text(), '{"at": "sky"}')
+        for lacking in ({"type": "json_schema"}, {"type": "json_schema", "json_schema": None}):
+            refused = Playhouse().post("/v1/chat/completions", {**order, "response_format": lacking})
+            self.assertEqual((refused.status, refused.json()["error"]["param"]), (400, "response_format"))
 
 
 class ReadingTests(SynchronousTestCase):

@@ -87,12 +87,18 @@ class CompletionTests(SynchronousTestCase):
         events = complete("x", max_tokens=3, stream=True, stream_options=options).data()
         self.assertEqual([event["usage"]["completion_tokens"] for event in events], [1, 2, 3, 3])
 
-    def test_thoughts_and_calls_are_left_out(self) -> None:
-        """This protocol has no words for them."""
-        for stream in (False, True):
-            answered = complete("rehearse: reason", max_tokens=400, stream=stream)
-            self.assertNotIn(b"So I recite", answered.body)
-            self.assertIn(b'"finish_reason":"stop"', complete("rehearse: tool", stream=stream).body)
+    def test_thoughts_and_calls_are_text(self) -> None:
+        """This protocol has no other words for them, and vLLM parses nothing there; every token counted is seen."""
+        thought = complete("rehearse: reason", max_tokens=400).json()
+        self.assertTrue(thought["choices"][0]["text"].startswith("<think>\n"))
+        self.assertIn("So I recite", thought["choices"][0]["text"])
+        called = complete("rehearse: tool", max_tokens=100).json()
+        text = called["choices"][0]["text"]
+        self.assertRegex(text, r'^<tool_call>\n\{"name": "get_weather", .*\}\n</tool_call>$')
+        self.assertEqual(called["usage"]["completion_tokens"], tokenizer.count(text))
+        events = complete("rehearse: tool", max_tokens=100, stream=True).data()
+        self.assertEqual("".join(event["choices"][0]["text"] for event in events), text)
+        self.assertEqual(events[-1]["choices"][0]["finish_reason"], "stop")
 
     def test_a_dead_engine_is_told_as_in_a_chat(self) -> None:
         """An error event, then [DONE]."""
