@@ -310,6 +310,7 @@ def _load(path: str | None) -> Config:
 def _run_doctor(options: argparse.Namespace, surroundings: Surroundings) -> None:
     from hadesgw.service.doctor import Patient, examine
     from hadesgw.service.engines import ENGINES
+    from hadesgw.service.tail import plain
 
     patient = Patient(path=options.config, environ=surroundings.environ, now=surroundings.now(), engines=ENGINES)
     signs = {"good": "ok", "warning": "!!", "bad": "XX"}
@@ -319,9 +320,9 @@ def _run_doctor(options: argparse.Namespace, surroundings: Surroundings) -> None
         if options.json:
             print(msgspec.json.encode(finding).decode(), flush=True)
             continue
-        print(f"{signs[finding.verdict]}  {finding.subject}: {finding.told}", flush=True)
+        print(plain(f"{signs[finding.verdict]}  {finding.subject}: {finding.told}"), flush=True)
         if finding.remedy:
-            print(f"    -> {finding.remedy}", flush=True)
+            print(plain(f"    -> {finding.remedy}"), flush=True)
     if bad:
         raise Refused(f"{bad} finding{'s' if bad > 1 else ''} would keep a gateway from serving")
 

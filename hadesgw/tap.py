@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, NoReturn
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
@@ -173,6 +174,7 @@ def _use_monotonic_time() -> None:
 def _make_control(options: Options, gateway: Gateway, tls: TlsServer | None, followers: Followers) -> Control:
     """The control socket, and SIGHUP, which asks for one of the things that it can be asked for."""
     config, log = options.config, options.log
+    source = config.source if options["config"] is None else str(Path(options["config"]).resolve())
     reload = Reload(lambda: _read_again(options), config, options.clients, tls, log)
     global_reactor.callWhenRunning(ReloadSignal(global_reactor, reload).install)
 
@@ -186,7 +188,7 @@ def _make_control(options: Options, gateway: Gateway, tls: TlsServer | None, fol
         return {
             "version": __version__,
             "pid": os.getpid(),
-            "configuration": config.source,
+            "configuration": source,
             "clients": len(options.clients.directory),
             **gateway.status(),
         }
@@ -204,9 +206,7 @@ def _make_control(options: Options, gateway: Gateway, tls: TlsServer | None, fol
 def _make_registration(options: Options, gateway: Gateway) -> IService:
     from hadesgw.service.registration import make_registration  # only who registers pays for it
 
-    return make_registration(
-        options.config, global_reactor, lambda: gateway.url, options.log, time.time, random.random
-    )
+    return make_registration(options.config, global_reactor, lambda: gateway.url, options.log, time.time, random.random)
 
 
 def _read_again(options: Options) -> Fresh:

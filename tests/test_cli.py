@@ -349,6 +349,13 @@ class CertTests(CommandTests):
 class OtherTests(CommandTests):
     """check, demo, version, and lines nobody understands."""
 
+    def test_what_doctor_tells_cannot_drive_a_terminal(self) -> None:
+        """Names that others gave are in it, a model server's for instance: a finding stays one line."""
+        told = self.run_command("doctor", "--config", "/nonexistent/\x1b[2J\nok  all: well")
+        self.assertEqual(told.code, 1)
+        first, remedy = told.out.splitlines()
+        self.assertEqual((first[:3], remedy[:7], "\x1b" in told.out), ("XX ", "    -> ", False))
+
     def test_check_tells_what_was_found(self) -> None:
         """In one line on stdout, for a file or for the defaults."""
         self.assertEqual(self.good("check", "--config", "a.toml").out, "a.toml is good\n")

@@ -27,7 +27,7 @@ from hadesgw.service.control import ControlRefused, ask, control_path
 from hadesgw.service.engines import Obstacle
 from hadesgw.service.listeners import judge_unopened
 from hadesgw.service.model_socket import look_at_model_server
-from hadesgw.service.start import lets_anybody_in
+from hadesgw.service.start import StartRefused, lets_anybody_in, require_otel
 from hadesgw.service.tls import load_credentials
 from hadesgw.tree import check_tree
 
@@ -77,7 +77,8 @@ def examine(patient: Patient) -> Iterator[Finding]:
     yield from _tls(config, patient)
     running = _running(config, patient.environ)
     yield from _listeners(config, running)
-    yield _gateway(config, running, patient.environ)
+    yield _gateway(config, running, patient)
+    yield from _traces(config)
     for upstream in config.upstream:
         for verdict, told, remedy in look_at_model_server(config, upstream):
             yield Finding(f"upstream {upstream.name}", verdict, told, remedy)
@@ -109,11 +110,14 @@ def _clients(config: Config, patient: Patient) -> Iterator[Finding]:
         return
     yield Finding("clients", "good", f"{len(directory)} in {source.path or '$HADESGW_CLIENTS'}")
     for client in directory.clients:
-        yield from _expiry(client, patient.now)
+        yield from _expiry(client, patient.now, source.path)
 
 
-def _expiry(client: Client, now: datetime) -> Iterator[Finding]:
-    """A client whose last token is about to end, or has ended."""
+def _expiry(client: Client, now: datetime, path: str) -> Iterator[Finding]:
+    """A client whose last token is about to end, or has ended.
+
+    :param path: of the clients file; "" if the environment holds the clients.
+    """
     if client.certificate is not None or not client.tokens:
         return
     ends = [token.expires for token in client.tokens]
@@ -121,7 +125,9 @@ def _expiry(client: Client, now: datetime) -> Iterator[Finding]:
     if None in ends or last > now + SOON:
         return
     word = "has no valid token any more" if last <= now else f"has no valid token after {last:%Y-%m-%d}"
-    remedy = f"run: hadesgw token new {client.name} --rotate"
+    remedy = f"run: hadesgw token new {client.name} --rotate --file {shlex.quote(path)}"
+    if not path:
+        remedy = f"put a new token into $HADESGW_CLIENTS; to make one: hadesgw token new {client.name}"
     yield Finding("clients", "warning", f"{client.name} {word}", remedy)
 
 
@@ -154,22 +160,28 @@ def _running(config: Config, environ: Mapping[str, str]) -> Mapping[str, object]
 
 
 def _listeners(config: Config, running: Mapping[str, object] | None) -> Iterator[Finding]:
-    for description in config.server.listen:
+    for description in filter(None, [*config.server.listen, config.metrics.listen]):
         try:
             judge_unopened(description, anonymous=lets_anybody_in(config))
         except Exposed as exposed:
             yield Finding("listener", "bad", str(exposed), "docs/security.md tells the rule")
             continue
-        if running is not None:
-            continue
-        taken = _taken(parse_listener(description))
-        if taken is None:
-            yield Finding("listener", "good", f"{description} can be had")
-        else:
-            yield Finding("listener", "bad", f"{description} cannot be had: {taken}", _remedy_of(taken))
+        if running is None:
+            yield _place(description, parse_listener(description))
+    if running is None and config.server.control:
+        yield _place(f"server.control at {config.server.control}", Listener(kind="unix", path=config.server.control))
 
 
-def _taken(listener: Listener) -> str | None:
+def _place(description: str, listener: Listener) -> Finding:
+    """Whether a place could be listened on now."""
+    taken = _path_taken(listener.path) if listener.path else _port_taken(listener)
+    if taken is None:
+        return Finding("listener", "good", f"{description} can be had")
+    remedy = _path_remedy(listener.path, taken) if listener.path else _port_remedy(taken)
+    return Finding("listener", "bad", f"{description} cannot be had: {taken}", remedy)
+
+
+def _port_taken(listener: Listener) -> str | None:
     """Why the address cannot be bound now; None if it can, or is no address."""
     if not listener.port:
         return None
@@ -187,7 +199,7 @@ def _taken(listener: Listener) -> str | None:
     return None
 
 
-def _remedy_of(taken: str) -> str:
+def _port_remedy(taken: str) -> str:
     if taken == os.strerror(errno.EADDRINUSE):
         return "see who listens there: ss -lntp; end it, or set server.listen to another port"
     if taken == os.strerror(errno.EACCES):
@@ -195,13 +207,52 @@ def _remedy_of(taken: str) -> str:
     return "set server.listen to an address of this machine"
 
 
-def _gateway(config: Config, running: Mapping[str, object] | None, environ: Mapping[str, str]) -> Finding:
+def _path_taken(path: str) -> str | None:
+    """Why no socket can be made there now; None if one can. A dead gateway's, whose lock is beside it, gives way."""
+    folder = Path(path).parent
+    if not folder.is_dir():
+        return os.strerror(errno.ENOENT)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return os.strerror(errno.EACCES)
+    if not os.path.lexists(path) or (Path(f"{path}.lock").is_symlink() and not _listened_on(path)):
+        return None
+    return os.strerror(errno.EADDRINUSE)
+
+
+def _listened_on(path: str) -> bool:
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) in (0, errno.EAGAIN, errno.EACCES)
+
+
+def _path_remedy(path: str, taken: str) -> str:
+    folder = shlex.quote(str(Path(path).parent))
+    if taken == os.strerror(errno.ENOENT):
+        return f"run: mkdir -p {folder}, and let the gateway's user write there"
+    if taken == os.strerror(errno.EACCES):
+        return f"let the gateway's user write into {folder}"
+    return f"see who listens there: ss -lxp; end it, or, if nobody does, run: rm {shlex.quote(path)}"
+
+
+def _traces(config: Config) -> Iterator[Finding]:
+    """What makes traces, if any are wanted."""
+    if config.otel.endpoint:
+        try:
+            require_otel(config)
+        except StartRefused as refused:
+            yield Finding("traces", "bad", str(refused), "run: pip install 'hadesgw[otel]'")
+        else:
+            yield Finding("traces", "good", f"sent to {config.otel.endpoint}, if a collector is there")
+
+
+def _gateway(config: Config, running: Mapping[str, object] | None, patient: Patient) -> Finding:
     if running is None:
-        place = control_path(config.server.control, environ)
+        place = control_path(config.server.control, patient.environ)
         return Finding("gateway", "good", f"none runs here that can be asked, at {place}")
+    examined = config.source if patient.path is None else str(Path(patient.path).resolve())
     told = f"process {running.get('pid')} serves with {running.get('configuration')}"
-    if running.get("configuration") != config.source:
-        return Finding("gateway", "warning", told, f"that is not {config.source}: examine it by --config")
+    if running.get("configuration") != examined:
+        return Finding("gateway", "warning", told, f"that is not {examined}: examine it by --config")
     return Finding("gateway", "good", told)
 
 

@@ -264,4 +264,6 @@ class UnixListener:
             )
         except CannotListenError as error:
             raise _refused(str(self), error.socketError) from None
+        except OSError as error:  # there is no place for its lock
+            raise _refused(str(self), error) from None
         return port

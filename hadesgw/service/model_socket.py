@@ -12,8 +12,12 @@ import shlex
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from threading import Timer
 from typing import Any, Literal
+
+import msgspec
 
 from hadesgw.config import Config, Upstream
 
@@ -110,12 +114,24 @@ def _group(gid: int) -> str:
 # -- What answers ------------------------------------------------------------------------------------------------------
 
 
+class _Card(msgspec.Struct):
+    id: str
+    max_model_len: Any = None
+
+
+class _List(msgspec.Struct):
+    data: list[_Card]
+
+
+_LIST = msgspec.json.Decoder(_List).decode
+
+
 def _models(config: Config, upstream: Upstream) -> Iterator[Observation]:
     """Does it serve what the configuration lets clients ask for, in the length it lets them ask for?"""
     try:
         _, body = _get(upstream.socket, "/v1/models")
-        served: dict[str, Any] = {card["id"]: card.get("max_model_len") for card in json.loads(body)["data"]}
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        served = {card.id: card.max_model_len for card in _LIST(body).data}
+    except (OSError, http.client.HTTPException, msgspec.DecodeError, RecursionError, UnicodeError):
         yield "bad", "/v1/models has no list of models", "is this a vLLM API server? Look at its log"
         return
     admitted = set(upstream.models) - {"*"}
@@ -128,10 +144,10 @@ def _models(config: Config, upstream: Upstream) -> Iterator[Observation]:
     context, _ = config.tokens(upstream)
     for name in sorted(admitted & served.keys() or served.keys()):
         length = served[name]
-        if isinstance(length, int) and length < context:
+        if type(length) is int and length < context:
             told = f"{name} takes {length} tokens, and context_tokens admits {context}: vLLM will refuse what we admit"
             yield "warning", told, f"set context_tokens = {length}"
-        elif isinstance(length, int) and length > context:
+        elif type(length) is int and length > context:
             told = f"{name} takes {length} tokens; context_tokens keeps clients to {context}"
             yield "good", told, f"set context_tokens = {length} to use all of it"
 
@@ -166,12 +182,19 @@ class _Connection(http.client.HTTPConnection):
 
 
 def _get(path: str, target: str, body: bytes | None = None) -> tuple[int, bytes]:
-    """Status and body of one answer; POST if there is something to say."""
-    connection = _Connection(path)
-    try:
-        method, fields = ("GET", {}) if body is None else ("POST", {"Content-Type": "application/json"})
-        connection.request(method, target, body, fields)
-        answer = connection.getresponse()
-        return answer.status, answer.read(_MOST_BYTES)
-    finally:
-        connection.close()
+    """Status and body of one answer; POST if there is something to say.
+
+    :raises OSError, http.client.HTTPException: if there is none, or not all of it within :data:`ANSWER_SECONDS`.
+    """
+    with closing(_Connection(path)) as connection:
+        connection.connect()
+        ending = Timer(ANSWER_SECONDS, connection.sock.shutdown, (socket.SHUT_RDWR,))  # an answer may come byte by byte
+        ending.daemon = True
+        ending.start()
+        try:
+            method, fields = ("GET", {}) if body is None else ("POST", {"Content-Type": "application/json"})
+            connection.request(method, target, body, fields)
+            answer = connection.getresponse()
+            return answer.status, answer.read(_MOST_BYTES)
+        finally:
+            ending.cancel()

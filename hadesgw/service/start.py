@@ -49,7 +49,7 @@ def read_config(path: str | None, log_format: str | None) -> Config:
             raise StartRefused(f"--log-format: expected json or text, got {log_format!r}")
         config = msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, format=log_format))
     check_tree(config)
-    _require_otel(config)
+    require_otel(config)
     return config
 
 
@@ -78,6 +78,7 @@ def check(path: str | None, pid: int | None) -> str:
     """
     config = load(path)
     check_tree(config)
+    require_otel(config)
     clients = load_clients(config, os.environ)
     load_tls(config)
     judge_places(config)
@@ -139,7 +140,7 @@ def load_tls(config: Config) -> Credentials | None:
     return load_credentials(config.tls, config.source, os.environ.get("CREDENTIALS_DIRECTORY"), datetime.now(UTC))
 
 
-def _require_otel(config: Config) -> None:
+def require_otel(config: Config) -> None:
     """:raises StartRefused: if traces are wanted, and what makes them is not installed."""
     try:
         if config.otel.endpoint:

@@ -60,7 +60,7 @@ class Rows:
             return self._paint("bad", f"{clock:12}  {news['lines']} pieces of news were missed: too slow a reader")
         tell = {"begun": self._begun, "ended": self._ended}.get(str(event), self._learned)
         ids = f"{_short(news['request_id'])} {_short(news['conveyance_session_id'])}"
-        return f"{clock:12}  {ids} {_plain(news.get('client') or '-'):12.12} {tell(news)}"
+        return f"{clock:12}  {ids} {plain(news.get('client') or '-'):12.12} {tell(news)}"
 
     def _begun(self, news: News) -> str:
         return self._paint("dim", f"> {news['method']} {news['route']}")
@@ -71,13 +71,13 @@ class Rows:
         if event == "first_byte":
             return self._paint("dim", f". {word} after {_time(news['first_byte_ms'])}")
         colour = "tool" if event == "tool_call" else "memory" if event == "memory_event" else "dim"
-        return self._paint(colour, f". {word} {_plain(news.get('word') or '')}".rstrip())
+        return self._paint(colour, f". {word} {plain(news.get('word') or '')}".rstrip())
 
     def _ended(self, news: News) -> str:
         status = int(news["status"])
         colour = "bad" if status >= 500 or (news["reason"] and status < 400) else "refused" if status >= 400 else "good"
         told = [self._paint(colour, f"< {status}"), f"{news['method']} {news['route']}"]
-        told += [_plain(news[name]) for name in ("model", "reason") if news.get(name)]
+        told += [plain(news[name]) for name in ("model", "reason") if news.get(name)]
         if news["first_byte_ms"] is not None and news["stream"]:
             told.append(f"first byte {_time(news['first_byte_ms'])}")
         told.append(f"in {_time(news['duration_ms'])}")
@@ -100,7 +100,7 @@ def _fits(status: str, pattern: str) -> bool:
     return len(status) == len(pattern) and all(map(lambda digit, wanted: wanted in ("x", digit), status, pattern))
 
 
-def _plain(text: object) -> str:
+def plain(text: object) -> str:
     """Without what could drive a terminal: a model's name may be a client's word."""
     return "".join(character if character.isprintable() else "?" for character in str(text))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -73,7 +75,10 @@ class ExaminationTests(SynchronousTestCase):
             (NOW + timedelta(days=3), "alice has no valid token after 2026-06-04"),
         ):
             self.write_client(expires)
-            self.assertEqual(self.of("clients", self.examine())[-1], ("warning", told))
+            findings = self.examine()
+            self.assertEqual(self.of("clients", findings)[-1], ("warning", told))
+            remedies = [finding.remedy for finding in findings if finding.subject == "clients"]
+            self.assertEqual(remedies[-1], f"run: hadesgw token new alice --rotate --file {file.absolute()}")
         self.write_client(NOW + timedelta(days=15))
         self.assertEqual([verdict for verdict, _ in self.of("clients", self.examine())], ["good"])
         file.chmod(0o644)
@@ -104,6 +109,40 @@ class ExaminationTests(SynchronousTestCase):
         self.assertIn("Address already in use", self.of("listener", findings)[0][1])
         exposed = self.examine('[server]\nlisten = ["tcp:8082:interface=192.0.2.1"]')
         self.assertEqual([verdict for verdict, _ in self.of("listener", exposed)], ["bad"])
+
+    def test_a_socket_of_ours_that_cannot_be_had(self) -> None:
+        """No folder, a file in its place, another one's socket; a dead one's gives way, a free place is good."""
+        folder = self.folder.absolute()
+        short = tempfile.TemporaryDirectory(prefix="hgw-")
+        self.addCleanup(short.cleanup)
+        path = Path(short.name) / "a.sock"
+        entry = f'[server]\nlisten = ["unix:{path}"]'
+        self.assertEqual([verdict for verdict, _ in self.of("listener", self.examine(entry))], ["good"])
+        (missing,) = (one for one in self.examine(entry.replace("a.sock", "b/a.sock")) if one.subject == "listener")
+        self.assertIn("No such file", missing.told)
+        self.assertEqual((missing.verdict, missing.remedy[:13]), ("bad", "run: mkdir -p"))
+        with closing(socket.socket(socket.AF_UNIX)) as other:
+            other.bind(str(path))
+            other.listen()
+            (taken,) = (one for one in self.examine(entry) if one.subject == "listener")
+            self.assertIn("Address already in use", taken.told)
+            Path(f"{path}.lock").symlink_to("1")
+            self.assertEqual([verdict for verdict, _ in self.of("listener", self.examine(entry))], ["bad"])
+        self.assertEqual([verdict for verdict, _ in self.of("listener", self.examine(entry))], ["good"])
+        Path(f"{path}.lock").unlink()
+        self.assertEqual([verdict for verdict, _ in self.of("listener", self.examine(entry))], ["bad"])
+        rest = f'[server]\nlisten = ["tcp:0:interface=127.0.0.1"]\ncontrol = "{folder}/no/c"\n'
+        rest += f'[metrics]\nlisten = "unix:{folder}/no/m"'
+        if len(f"{folder}/no/m") < 108:
+            self.assertEqual([each for each, _ in self.of("listener", self.examine(rest))], ["good", "bad", "bad"])
+
+    def test_traces(self) -> None:
+        """They take an extra; whether a collector is there is found out by sending."""
+        keys = '[otel]\nendpoint = "http://localhost:4318/v1/traces"'
+        self.patch(sys, "modules", {**sys.modules, "hadesgw.telemetry.trace": None})
+        (finding,) = (one for one in self.examine(keys) if one.subject == "traces")
+        self.assertEqual((finding.verdict, finding.remedy), ("bad", "run: pip install 'hadesgw[otel]'"))
+        self.assertEqual(self.of("traces", self.examine()), [])
 
     def test_limits_that_contradict_each_other(self) -> None:
         """More connections than descriptors, and bodies too small for the context."""

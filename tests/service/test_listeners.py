@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -275,6 +276,16 @@ class UnixTests(_Case):
         self.make("unix:/run/a.sock:mode=600:backlog=5:lockfile=0").listen(self.site)
         expected = {"path": "/run/a.sock", "backlog": 5, "mode": stat.S_IRUSR | stat.S_IWUSR, "wantPID": False}
         self.assertEqual(self.reactor.unix, expected)
+
+    def test_a_place_that_cannot_be_had(self) -> None:
+        """Neither for the socket nor for the lock that comes before it: said in a line."""
+
+        def fail(path: str, factory: Factory, **options: Any) -> None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+        self.reactor.listenUNIX = fail  # type: ignore[method-assign]
+        error = self.assertRaises(ListenerRefused, self.make("unix:/nowhere/a.sock").listen, self.site)
+        self.assertEqual(str(error), "cannot listen on unix:/nowhere/a.sock: No such file or directory")
 
 
 class UnopenedTests(SynchronousTestCase):

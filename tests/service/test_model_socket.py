@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from hadesgw.config import parse
+from hadesgw.service import model_socket
 from hadesgw.service.model_socket import look_at_model_server
 
 Answers = Mapping[str, tuple[int, object]]
@@ -131,6 +133,30 @@ class SocketTests(SynchronousTestCase):
         self.addCleanup(thread.join)
         self.assertIn("not in HTTP", self.only()[1])
 
+    def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(self) -> None:
+        """Its time is up as a whole, however often there is something of it."""
+        self.patch(model_socket, "ANSWER_SECONDS", 0.3)
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(str(self.path))
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                while True:
+                    connection.sendall(b"H")
+                    connection.settimeout(0.05)
+                    with contextlib.suppress(TimeoutError):
+                        while connection.recv(1024):
+                            pass
+                        return
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.assertIn("does not answer within", self.only()[1])
+
     def test_a_dead_engine(self) -> None:
         """The server answers, its engine does not."""
         self.serve({**WELL, "/health": (503, "")})
@@ -158,10 +184,15 @@ class SocketTests(SynchronousTestCase):
     def test_no_list_of_models(self) -> None:
         """Something that answers /health alone is no vLLM."""
         self.serve(WELL)
-        answers: list[tuple[int, object]] = [(404, {}), (200, {"data": [{}]}), (200, [])]
+        answers: list[tuple[int, object]] = [(404, {}), (200, {"data": [{}]}), (200, []), (200, {"data": [{"id": 5}]})]
         for answer in answers:
             self.server.answers = {**WELL, "/v1/models": answer}
             self.assertIn("/v1/models", self.only()[1])
+        deep: object = []
+        for _ in range(900):
+            deep = [deep]
+        self.server.answers = {**WELL, "/v1/models": (200, {"data": [{"id": "m", "max_model_len": deep}]})}
+        self.assertEqual([finding for finding in self.findings() if finding[0] == "bad"], [])
 
     def test_a_socket_for_everybody(self) -> None:
         """Who may pass the gateway by is a warning, with the command that ends it."""
