@@ -11,6 +11,8 @@ from hadesgw.http.framing import ChunkedBody
 from hadesgw.policy import refusals
 from hadesgw.policy.refusals import Refused
 
+SMALL_BYTES = 1024
+"""Pieces of a body that are smaller are kept together."""
 UNASKED_BYTES = 64 * 1024
 """How much of a body nobody has asked for yet is kept before reading is paused."""
 
@@ -58,7 +60,7 @@ class RequestBody:
         self._decoder = ChunkedBody() if length is None else None
         self._share = share
         self._wanted = wanted
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
         self._cap: int | None = None
         self._gathering = False
         self._waiting: Deferred[bytes] | None = None
@@ -131,11 +133,22 @@ class RequestBody:
         if not self._share.take(len(piece)):
             raise Refused(refusals.BODY_MEMORY)
         self.received += len(piece)
-        self._pieces.append(piece)
+        if self._pieces and len(piece) < SMALL_BYTES:
+            self._add_small(piece)
+        else:
+            self._pieces.append(piece)
+
+    def _add_small(self, piece: bytes) -> None:
+        """Keep `piece` with its kind: each by itself would take many times its size in memory."""
+        last = self._pieces[-1]
+        if isinstance(last, bytearray):
+            last += piece
+        else:
+            self._pieces.append(bytearray(piece))
 
     def _take(self) -> bytes:
         pieces, self._pieces = self._pieces, []
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
 
     def fail(self, reason: Failure) -> bool:
         """Tell whoever waits that the body will not come; False if nobody waits."""
