@@ -164,7 +164,7 @@ class RequestBodyTests(SynchronousTestCase):
         self.assertEqual(share.held, 0)
 
     def test_a_body_takes_little_more_memory_than_it_counts(self) -> None:
-        """However small the chunks or pieces are in which it comes, or a client could make us hold many times the limit."""
+        """However small the chunks or pieces in which it comes, or a client could make us hold many times the limit."""
         whole = 64 * 1024
         data = b"2\r\nab\r\n" * (whole // 2)
         for length, pieces in (
