@@ -106,6 +106,18 @@ def read_talk(value: Raw, remote_media: bool) -> Talk:
     return decoded(_ANYWHERE if remote_media else _INLINE_ONLY, value, refusals.BAD_CONVERSATION)
 
 
+_SEVERAL_ANYWHERE = msgspec.json.Decoder(list[Piece | list[Piece]], dec_hook=_anywhere)
+_SEVERAL_INLINE_ONLY = msgspec.json.Decoder(list[Piece | list[Piece]], dec_hook=_inline_only)
+
+
+def read_talks(value: Raw, remote_media: bool) -> list[Talk]:
+    """What a member says that carries one conversation or a list of them. Parameters and errors as above."""
+    decoder = _SEVERAL_ANYWHERE if remote_media else _SEVERAL_INLINE_ONLY
+    found = decoded(decoder, value, refusals.BAD_CONVERSATION)
+    messages = [piece for piece in found if isinstance(piece, Piece)]
+    return [messages, *(talk for talk in found if isinstance(talk, list))]
+
+
 _PART_FIELDS = ("audio_embeds", "image_embeds", "prompt_embeds", "uuid", "video_embeds")
 
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from hadesgw.policy import refusals
-from hadesgw.policy.conversation import Talk, read_talk, refuse_parts
+from hadesgw.policy.conversation import Talk, read_talk, read_talks, refuse_parts
 from hadesgw.policy.json_object import ObjectReader, characters, check_depth, decoded
 from hadesgw.policy.refusals import Refused, bad_parameter, refused_field
 
@@ -186,7 +186,7 @@ class Route(Struct, frozen=True):
         nothing.
     :ivar talk: the fields that carry a conversation.
     :ivar prompt: the field that carries texts to go on with.
-    :ivar opaque: a field that is not looked into.
+    :ivar embedded: the field that carries texts, tokens, or whole conversations, of which nothing is to be written.
     """
 
     rules: Mapping[str, Rule]
@@ -194,7 +194,7 @@ class Route(Struct, frozen=True):
     output: tuple[str, ...] = ()
     talk: tuple[str, ...] = ()
     prompt: str = ""
-    opaque: str = ""
+    embedded: str = ""
 
 
 _SAMPLING = {"stream": _BOOLEAN, "frequency_penalty": _PENALTY, "presence_penalty": _PENALTY, "stop": _STOP}
@@ -224,7 +224,7 @@ RESPONSES = Route(
 )
 MESSAGES = Route({"stream": _BOOLEAN, "stop_sequences": _STOP}, output=("max_tokens",), talk=("system", "messages"))
 COUNT_TOKENS = Route({}, talk=("system", "messages"))
-EMBEDDINGS = Route({}, talk=("messages",), opaque="input")
+EMBEDDINGS = Route({}, talk=("messages",), embedded="input")
 
 ROUTES: Mapping[bytes, Route] = {
     b"/v1/chat/completions": CHAT,
@@ -263,7 +263,7 @@ class BodyReader:
             **dict.fromkeys(route.output, _POSITIVE),
             "vllm_xargs": Rule("an object", _without(limits.refused_fields)),  # vLLM takes them as if they stood beside
             **dict.fromkeys(limits.refused_fields, _NEVER),
-            **dict.fromkeys(("model", route.prompt, route.opaque, *route.talk)),  # these are read apart
+            **dict.fromkeys(("model", route.prompt, route.embedded, *route.talk)),  # these are read apart
         }
 
     def read(self, body: bytes) -> Asked:
@@ -277,6 +277,8 @@ class BodyReader:
         route, values = self._route, self._values(members)
         choices = _greatest(values, route.choices) or 1
         talk = [self._talk(members[name]) for name in route.talk if name in members]
+        if route.embedded in members:
+            self._see_embedded(members[route.embedded])
         return Asked(
             route,
             members,
@@ -311,6 +313,16 @@ class BodyReader:
         talk = read_talk(value, self._limits.remote_media)
         refuse_parts(talk, self._limits.refused_fields)
         return talk
+
+    def _see_embedded(self, value: Raw) -> None:
+        """Texts and tokens may be many, and are not looked into; vLLM takes one conversation as well, or several."""
+        if b"{" not in bytes(value):
+            return
+        try:
+            _PROMPTS.decode(value)
+        except (msgspec.DecodeError, RecursionError):
+            for talk in read_talks(value, self._limits.remote_media):
+                refuse_parts(talk, self._limits.refused_fields)
 
     def _prompts(self, value: Raw, choices: int) -> list[str | int]:
         """The prompts of a plain completion, each as its text or as its number of tokens."""

@@ -342,9 +342,26 @@ class FieldTests(SynchronousTestCase):
         for prompt in (5, {}, [{}], [None], [1, "a"], [[1], "a"], [[1], 2], [["a"]], [1.5], [True]):
             self.assertEqual(why(COMPLETIONS, prompt=prompt), "bad_parameter", prompt)
 
-    def test_embeddings_are_not_looked_into(self) -> None:
+    def test_texts_to_embed_are_not_looked_into(self) -> None:
         """They may be many and long."""
         self.assertEqual(why(EMBEDDINGS, input=[[1, 2]] * 100_000), "")
+        for value in some("{", ["{", "[{}]"], '[{"image_url":"http://x"}]', [1], [], None):
+            self.assertEqual(why(EMBEDDINGS, input=value), "")
+
+    def test_conversations_to_embed(self) -> None:
+        """vLLM takes one in the place of texts, or several."""
+        for part, reason in (
+            ({"type": "image_url", "image_url": {"url": "http://x"}}, "remote_media"),
+            ({"type": "image_url", "image_url": {"url": "data:x"}}, ""),
+            ({"type": "prompt_embeds", "data": "x"}, "refused_field"),
+        ):
+            talk = [{"role": "user", "content": [part]}]
+            for value in some(talk, [talk], [TALK, talk], [[], talk], [*TALK, talk]):
+                self.assertEqual(why(EMBEDDINGS, input=value), reason)
+        far = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]
+        self.assertIsNone(refusal(EMBEDDINGS, encode(EMBEDDINGS, {"input": far}), BodyLimits(1, True, frozenset())))
+        for value in some({}, ["x", {}], [1, {}], [[1], [{}, 1]], [[[{}]]]):
+            self.assertEqual(why(EMBEDDINGS, input=value), "bad_conversation", value)
 
 
 class RefusalTests(SynchronousTestCase):
