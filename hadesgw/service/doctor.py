@@ -214,15 +214,18 @@ def _path_taken(path: str) -> str | None:
         return os.strerror(errno.ENOENT)
     if not os.access(folder, os.W_OK | os.X_OK):
         return os.strerror(errno.EACCES)
-    if not os.path.lexists(path) or (Path(f"{path}.lock").is_symlink() and not _listened_on(path)):
+    if not os.path.lexists(path) or (Path(f"{path}.lock").is_symlink() and _is_left_behind(path)):
         return None
     return os.strerror(errno.EADDRINUSE)
 
 
-def _listened_on(path: str) -> bool:
+def _is_left_behind(path: str) -> bool:
+    """Whether there is a socket that nobody listens on."""
+    if not Path(path).is_socket():
+        return False
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
         probe.setblocking(False)
-        return probe.connect_ex(path) in (0, errno.EAGAIN, errno.EACCES)
+        return probe.connect_ex(path) == errno.ECONNREFUSED
 
 
 def _path_remedy(path: str, taken: str) -> str:

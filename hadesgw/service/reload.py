@@ -87,7 +87,7 @@ class Reload:
 
 
 class ReloadSignal:
-    """Has SIGHUP do what `hadesgw reload` asks for.
+    """Has SIGHUP do what `hadesgw reload` asks for, and SIGUSR1 nothing: recipes that rotate logs send it, and it kills.
 
     :param reactor: of type IReactorFromThreads.
     """
@@ -97,8 +97,9 @@ class ReloadSignal:
         self._reload = reload
 
     def install(self) -> None:
-        """Take SIGHUP over."""
+        """Take both over."""
         signal.signal(signal.SIGHUP, lambda number, frame: self._reactor.callFromThread(self._act))
+        signal.signal(signal.SIGUSR1, lambda number, frame: None)
 
     def _act(self) -> None:
         with suppress(ReloadRefused):  # the log has told it

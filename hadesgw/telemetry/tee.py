@@ -40,6 +40,7 @@ class Tee:
         followers: Followers,
     ) -> None:
         self._request = request
+        self._events = events
         self._watch: Watch | None = kind(events, words, self._learned)
         self._seconds = seconds
         self._meters = meters
@@ -55,6 +56,7 @@ class Tee:
         watch = self._watch
         if watch is None:
             return
+        begins = not self._seen
         try:
             watch.feed(data)
         except Exception as error:  # noqa: BLE001 - a defect of the watch must not become one of the stream
@@ -62,9 +64,9 @@ class Tee:
             return
         if watch.events != self._seen:
             now = self._seconds()
-            if self._seen:
+            if not begins:
                 self._gap((now - self._last) * 1_000)
-            else:
+            elif not self._seen:
                 self._begun(now)
             self._seen = watch.events
             self._last = now
@@ -80,7 +82,11 @@ class Tee:
             self._followers.learned(self._request, "first_byte", None)
 
     def _learned(self, fact: str, word: str | None) -> None:
-        """The watch has found something."""
+        """The watch has found something; if in the first event, that came before what is in it."""
+        if self._events and not self._seen:
+            self._seen = 1
+            self._last = self._seconds()
+            self._begun(self._last)
         record = self._request.record
         if fact == "tool_call":
             record.tool_calls += 1

@@ -64,13 +64,15 @@ class ControlTests(SynchronousTestCase):
         self.assertEqual(stat.S_IMODE(mode), 0o600)
 
     def test_a_new_client_comes_in_after_a_reload(self) -> None:
-        """By the command, and by SIGHUP; the gateway goes on all the while, and says what it did."""
+        """By the command, and by SIGHUP, never by SIGUSR1; the gateway goes on all the while, and says what it did."""
         bob, carol = self.new_client("bob"), self.new_client("carol")
         self.assertEqual(self.answer(bob), 401)
         told = self.run_command("reload", "--config", self.config)
         self.assertEqual(told.stdout, "clients: 3\nrestart for: nothing\n")
         self.assertEqual((self.answer(bob), self.answer(carol)), (200, 200))
         self.run_command("token", "revoke", "bob", "--file", self.folder / "clients.toml")
+        os.kill(self.gateway.pid, signal.SIGUSR1)
+        self.assertEqual(self.answer(bob), 200)
         os.kill(self.gateway.pid, signal.SIGHUP)
         wait_for(lambda: self.answer(bob) == 401, "bob is out", seconds=10)
         self.gateway.stop()  # which writes what is left of the log

@@ -129,6 +129,9 @@ class ExaminationTests(SynchronousTestCase):
             Path(f"{path}.lock").symlink_to("1")
             self.assertEqual([verdict for verdict, _ in self.of("listener", self.examine(entry))], ["bad"])
         self.assertEqual([verdict for verdict, _ in self.of("listener", self.examine(entry))], ["good"])
+        path.unlink()
+        path.touch()
+        self.assertEqual([verdict for verdict, _ in self.of("listener", self.examine(entry))], ["bad"])
         Path(f"{path}.lock").unlink()
         self.assertEqual([verdict for verdict, _ in self.of("listener", self.examine(entry))], ["bad"])
         rest = f'[server]\nlisten = ["tcp:0:interface=127.0.0.1"]\ncontrol = "{folder}/no/c"\n'

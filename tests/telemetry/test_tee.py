@@ -306,8 +306,25 @@ class FollowerTests(Case):
         self.followers.add(follower)
         self.stream(WORK)
         heard = ["begun", "first_byte", "tool_call search_recall", "memory_event tool_call", "tool_call other"]
-        self.assertEqual(sorted(follower.heard[:5]), sorted(heard))
+        self.assertEqual(follower.heard[:5], heard)
         self.assertEqual(follower.heard[5:], ["finish stop", "ended"])
+
+    def test_a_first_event_with_news_in_it(self) -> None:
+        """It has come before what it says; other events of its read make no gap, and an answer in one piece no event."""
+        follower = Onlooker()
+        self.followers.add(follower)
+        call = {"index": 0, "id": "a", "function": {"name": "search_recall", "arguments": "{}"}}
+        event = b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}).encode() + b"\n\n"
+        for first in (event, event * 3):
+            follower.heard.clear()
+            self.call()
+            self.server.say(STREAM, chunk(first), END)
+            self.assertEqual(follower.heard[:3], ["begun", "first_byte", "tool_call search_recall"])
+            self.assertEqual(self.value("chunk_gap_ms_count"), 0)
+        self.call()
+        message = {"message": {"tool_calls": [call]}}
+        self.server.say(measured(json.dumps({"choices": [message]}).encode()))
+        self.assertEqual(follower.heard.count("first_byte"), 1)
 
     def test_what_the_conversation_brings(self) -> None:
         """A warning of memory pressure is in the request; it is counted before the model is asked."""
