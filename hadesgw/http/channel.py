@@ -48,8 +48,13 @@ SERVER = b"hadesgw"
 """The `Server` field of answers that are ours."""
 READ_AHEAD_BYTES = 64 * 1024
 """How much a client may pipeline behind the request in flight before reading is paused."""
-PHRASES = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
-"""The reason phrase of every status."""
+PHRASES = {int(status): status.phrase.encode("ascii") for status in HTTPStatus} | {
+    413: b"Content Too Large",
+    414: b"URI Too Long",
+    416: b"Range Not Satisfiable",
+    422: b"Unprocessable Content",
+}
+"""The reason phrase of every status; in RFC 9110's words, where older Pythons have those of the RFCs before it."""
 LINGER_SECONDS = 2.0
 """How long a closed connection still swallows what the client sends, so that a reset cannot eat our last answer."""
 
@@ -314,6 +319,8 @@ class Channel(Protocol):
         ]
         if refusal.retry_after is not None:
             fields.append((b"retry-after", b"%d" % refusal.retry_after))
+        if refusal is refusals.ENCODED_BODY:
+            fields.append((b"accept-encoding", b"identity"))  # RFC 9110 15.5.16
         if head is not None:
             fields.append((b"vary", b"Origin"))  # it was judged by that, too
         self._persistent = False

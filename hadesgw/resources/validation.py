@@ -115,7 +115,7 @@ class Validation(Layer):
             return self.pass_on(request)
         request.record.route, reader, cap = found
         if not is_json(request.head.values(b"content-type")):
-            return request.refuse(refusals.UNSUPPORTED_TYPE)
+            return request.refuse(refusals.UNSUPPORTED_TYPE, [(b"Accept", b"application/json")])
         body = request.body if request.body is not None else request.body_at_hand(cap)
         if body is not None:
             return self.pass_on(request) if self._admits(body, reader, request) else NOT_DONE_YET

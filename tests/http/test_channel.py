@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from hadesgw.config import Timeouts
 from hadesgw.http.body import MemoryShare
-from hadesgw.http.channel import LINGER_SECONDS, READ_AHEAD_BYTES
+from hadesgw.http.channel import LINGER_SECONDS, PHRASES, READ_AHEAD_BYTES
 from hadesgw.http.site import Request
 from hadesgw.policy import refusals
 from tests.wire.door import Caller, Door, answer_path, answer_with, echo, get, hold, post, post_chunked
@@ -251,6 +251,20 @@ class HeadTests(DoorTests):
         caller = self.door.call().send(get(host=b"evil").replace(b"GET", b"HEAD"))
         self.assertEqual(caller.answer(b"HEAD").status, 421)
         self.assertEqual(self.door.asked, [])
+
+    def test_an_encoded_body_is_answered_with_what_would_do(self) -> None:
+        """RFC 9110 15.5.16: no coding at all."""
+        self.door = Door()
+        caller = self.door.call().send(post(b"x", b"Content-Encoding: gzip"))
+        self.assert_refused(caller, 415, "encoded_body")
+        self.assertEqual(caller.answer().one(b"accept-encoding"), b"identity")
+
+    def test_phrases_are_those_of_today(self) -> None:
+        """RFC 9110's, whichever Python says them."""
+        self.door = Door()
+        caller = self.door.call().send(b"GET /%b HTTP/1.1\r\n\r\n" % (b"x" * 9_000))
+        self.assertEqual((caller.answer().status, caller.answer().phrase), (414, b"URI Too Long"))
+        self.assertEqual(PHRASES[413], b"Content Too Large")
 
     def test_a_refusal_before_the_resource_is_told_to_the_observer(self) -> None:
         """With its ids, and with the header whose value was not usable."""

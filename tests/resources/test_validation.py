@@ -154,7 +154,8 @@ class FormTests(Case):
         """Said once; else the body is not even waited for."""
         for fields in ([b"X: y"], [b"Content-Type: text/plain"], [JSON, JSON]):
             caller = self.door.call().send(post(b"", *fields, target=CHAT, length=50_000))
-            self.assert_refused(caller, refusals.UNSUPPORTED_TYPE)
+            answer = self.assert_refused(caller, refusals.UNSUPPORTED_TYPE)
+            self.assertEqual(answer.one(b"accept"), b"application/json")
         self.assertEqual(self.call({"model": "m"}, CHAT, JSON + b"; charset=utf-8").answer().status, 200)
 
     def test_the_cap(self) -> None:
