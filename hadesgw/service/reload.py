@@ -87,7 +87,8 @@ class Reload:
 
 
 class ReloadSignal:
-    """Has SIGHUP do what `hadesgw reload` asks for, and SIGUSR1 nothing: recipes that rotate logs send it, and it kills.
+    """Has SIGHUP do what `hadesgw reload` asks for, and SIGUSR1 nothing: recipes that rotate logs send it, and by
+    itself it kills.
 
     :param reactor: of type IReactorFromThreads.
     """

@@ -310,7 +310,7 @@ class FollowerTests(Case):
         self.assertEqual(follower.heard[5:], ["finish stop", "ended"])
 
     def test_a_first_event_with_news_in_it(self) -> None:
-        """It has come before what it says; other events of its read make no gap, and an answer in one piece no event."""
+        """It has come before what it says; others of its read make no gap, and an answer in one piece is no event."""
         follower = Onlooker()
         self.followers.add(follower)
         call = {"index": 0, "id": "a", "function": {"name": "search_recall", "arguments": "{}"}}
