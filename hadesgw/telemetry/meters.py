@@ -260,6 +260,7 @@ class Meters:
             waited_until = record.first_byte
             self._first_byte.labels(timed).observe_request((record.first_byte - record.started) * 1_000, request_id)
             self._stream_duration.observe_request((now - record.first_byte) * 1_000, request_id)
+        if record.stream and request.sentLength:
             self._stream_bytes.labels(route).inc(request.sentLength)
         if waited_until - record.started > SLOW_SECONDS:
             self._slow.inc()

@@ -108,6 +108,8 @@ class Tee:
             return
         self._watch = None  # they know each other: leave no cycle behind
         record.response_id = watch.response_id
+        if self._events and not self._seen:
+            record.first_byte = None  # what has been sent says nothing of the model: it has not begun
         if watch.failed and record.reason is None:  # whatever the status says, and whatever end mark followed
             record.reason = record.code = UPSTREAM_ERROR
         _note_tokens(record, watch)

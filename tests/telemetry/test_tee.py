@@ -129,6 +129,17 @@ class StreamTests(Case):
         self.assertEqual(self.value("chunk_gap_ms_count"), 2)
         self.assertAlmostEqual(self.value("chunk_gap_ms_sum") or 0, 320.0)
 
+    def test_a_stream_that_never_begins(self) -> None:
+        """Its head and comments are no first byte of the model's: the wait for one was as long as the request."""
+        caller = self.call()
+        self.server.say(STREAM, chunk(b": keep-alive\n\n"))
+        self.clock.advance(46.0)
+        caller.leave()
+        self.assertIsNone(self.record.first_byte)
+        self.assertEqual(self.value("slow_responses_total"), 1)
+        self.assertIsNone(self.value("first_byte_ms_count", route="/v1/chat/completions"))
+        self.assertEqual(self.value("stream_bytes_total", route="/v1/chat/completions"), len(b": keep-alive\n\n"))
+
     def test_without_usage(self) -> None:
         """What was seen is counted, and called so."""
         self.stream(Work(("a", "b", "c")))
