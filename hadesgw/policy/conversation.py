@@ -124,26 +124,34 @@ _PART_FIELDS = ("audio_embeds", "image_embeds", "prompt_embeds", "uuid", "video_
 def refuse_parts(talk: Talk, fields: Collection[str]) -> None:
     """See that no part of its messages is of a type, or has a field, that is one of `fields`.
 
-    vLLM goes by a part's type, but by its fields where there is none, or a `uuid`.
+    vLLM goes by a part's type; where there is none, or a `uuid`, by the first field that it knows.
 
     :raises Refused: if there is one, and it is not null.
     """
+    suspects = {None, *fields}
     for part in _parts(talk):
-        if part.type is not None and part.type in fields:
-            raise Refused(refusals.refused_field(part.type))
-        if not (
-            part.uuid is part.audio_embeds is part.image_embeds is part.prompt_embeds is part.video_embeds is _ABSENT
-        ):
+        if part.type in suspects or part.uuid is not _ABSENT:
             for name in _PART_FIELDS:
-                if name in fields and bytes(getattr(part, name)) != b"null":
+                if name in fields and (part.type == name or bytes(getattr(part, name)) != b"null"):
                     raise Refused(refusals.refused_field(name))
 
 
-def _parts(talk: Talk) -> Iterator[Piece]:
+def _parts(talk: Talk) -> list[Piece]:
     """What the messages hold, at any depth; not the messages themselves."""
+    parts: list[Piece] = []
     if isinstance(talk, list):
-        for message in talk:
-            yield from pieces(_inner(message))
+        _gather(talk, parts)
+        _gather(parts, parts)  # which become more meanwhile
+    return parts
+
+
+def _gather(holding: list[Piece], parts: list[Piece]) -> None:
+    for piece in holding:
+        content, output = piece.content, piece.output
+        if type(content) is list:
+            parts += content
+        if output is not None and type(output) is not str:
+            parts += output if isinstance(output, list) else [output]
 
 
 # -- Length ------------------------------------------------------------------------------------------------------------
@@ -158,18 +166,11 @@ def pieces(talk: Talk) -> Iterator[Piece]:
     while pending:
         piece = pending.pop()
         yield piece
-        pending += _inner(piece)
-
-
-def _inner(piece: Piece) -> list[Piece]:
-    """What it holds itself."""
-    inner: list[Piece] = []
-    for held in (piece.content, piece.output):
-        if isinstance(held, list):
-            inner += held
-        elif isinstance(held, Piece):
-            inner.append(held)
-    return inner
+        for inner in (piece.content, piece.output):
+            if isinstance(inner, list):
+                pending += inner
+            elif isinstance(inner, Piece):
+                pending.append(inner)
 
 
 def is_plain(talk: Talk) -> bool:

@@ -276,7 +276,7 @@ class FieldTests(SynchronousTestCase):
                 self.assertEqual(found and found.reason, "refused_field")
 
         for field in ("audio_embeds", "image_embeds", "prompt_embeds", "uuid", "video_embeds"):
-            talk = [{"role": "user", "content": [{"type": "text", "text": "x", field: "AAAA"}]}]
+            talk = [{"role": "user", "content": [{"text": "x", field: "AAAA"}]}]
             for route in (CHAT, RESPONSES, MESSAGES, COUNT_TOKENS, EMBEDDINGS):
                 found = refusal(route, encode(route, {route.talk[-1]: talk}), limits)
                 self.assertEqual(found and (found.reason, found.param), ("refused_field", field))
