@@ -148,10 +148,12 @@ def _parts(talk: Talk) -> list[Piece]:
 def _gather(holding: list[Piece], parts: list[Piece]) -> None:
     for piece in holding:
         content, output = piece.content, piece.output
-        if type(content) is list:
+        if type(content) is list:  # quicker than isinstance, and a conversation has thousands
             parts += content
-        if output is not None and type(output) is not str:
-            parts += output if isinstance(output, list) else [output]
+        if type(output) is list:
+            parts += output
+        elif type(output) is Piece:
+            parts.append(output)
 
 
 # -- Length ------------------------------------------------------------------------------------------------------------
