@@ -531,8 +531,9 @@ _Tokens = Annotated[int, Meta(ge=1, le=1_000_000_000, description="a whole numbe
 _Certificate = Annotated[
     str,
     Meta(
-        pattern=r"\A(?=.{1,255}\Z)(?:DNS:[!-~]+|URI:[!-~]+|[A-Za-z0-9.]+=[ -~]*[!-~])\Z",
-        description='a name in a certificate, such as "DNS:robot.example", "URI:spiffe://example/robot" or "CN=robot"',
+        pattern=r"\A(?=.{1,255}\Z)(?:DNS:[!-)+-~]+|URI:[!-~]+|[A-Za-z0-9.]+=[ -~]*[!-~])\Z",
+        description='a name in a certificate, such as "DNS:robot.example", "URI:spiffe://example/robot" or "CN=robot",'
+        " without wild cards",
     ),
 ]
 

@@ -621,6 +621,7 @@ class ParseTests(SynchronousTestCase):
                 '"a"',
                 '"DNS:"',
                 '"DNS:a b"',
+                '"DNS:*.a"',
                 '"CN="',
                 '"CN=a "',
                 '"CN=a\\nb"',
