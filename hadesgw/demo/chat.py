@@ -114,11 +114,12 @@ def read(document: dict[str, Any], house: House) -> Order:
     check_sampling(document)
     asked = whole(document, "max_completion_tokens")
     asked = whole(document, "max_tokens") if asked is None else asked
+    one_call = document.get("parallel_tool_calls") is False
     prompt_tokens = measured(house, messages, tools)
     return Order(
         document=document,
         model=model,
-        conversations=(Conversation(messages, tools, choice, named, _schema(document)),),
+        conversations=(Conversation(messages, tools, choice, named, _schema(document), one_call),),
         prompt_tokens=prompt_tokens,
         limit=room(house, prompt_tokens, asked),
         stream=bool(document.get("stream")),

@@ -70,6 +70,7 @@ class Conversation(msgspec.Struct, frozen=True):
     :ivar tool_choice: ``auto``, ``none`` or ``required``.
     :ivar named_tool: the one tool the client insists on, or "".
     :ivar schema: the JSON Schema that the answer's text must fit, or None.
+    :ivar one_call: whether the client takes one tool call in an answer, and no more.
     """
 
     messages: tuple[Message, ...]
@@ -77,6 +78,7 @@ class Conversation(msgspec.Struct, frozen=True):
     tool_choice: str = "auto"
     named_tool: str = ""
     schema: dict[str, Any] | None = None
+    one_call: bool = False
 
     def _question(self) -> int:
         """The index of the last message a person wrote; -1 without one."""

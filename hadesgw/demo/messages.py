@@ -103,11 +103,12 @@ def read(document: dict[str, Any], house: House) -> Order:
     named = str(wish.get("name")) if wish.get("type") == "tool" else ""
     form = document.get("output_config")
     schema = schema_of(form.get("format") if isinstance(form, dict) else None)
+    one_call = wish.get("disable_parallel_tool_use") is True
     prompt_tokens = measured(house, messages, tools)
     return Order(
         document=document,
         model=model,
-        conversations=(Conversation(messages, tools, choice, named, schema),),
+        conversations=(Conversation(messages, tools, choice, named, schema, one_call),),
         prompt_tokens=prompt_tokens,
         limit=room(house, prompt_tokens, whole(document, "max_tokens")),
         stream=bool(document.get("stream")),

@@ -99,11 +99,12 @@ def read(document: dict[str, Any], house: House) -> Order:
     choice = choice if isinstance(choice, str) else "auto"
     form = document.get("text")
     schema = schema_of(form.get("format") if isinstance(form, dict) else None)
+    one_call = document.get("parallel_tool_calls") is False
     prompt_tokens = measured(house, messages, tools)
     return Order(
         document=document,
         model=model,
-        conversations=(Conversation(messages, tools, choice, named, schema),),
+        conversations=(Conversation(messages, tools, choice, named, schema, one_call),),
         prompt_tokens=prompt_tokens,
         limit=room(house, prompt_tokens, whole(document, "max_output_tokens"), param="max_output_tokens"),
         stream=bool(document.get("stream")),

@@ -233,6 +233,13 @@ def _formed(answer: Answer, conversation: Conversation) -> Answer:
 
 def choose(script: Script, stage: Stage) -> Answer:
     """What to answer. The same stage gets the same answer, always."""
+    answer = _chosen(script, stage)
+    if stage.conversation.one_call:  # vLLM drops the others, whatever its model writes
+        answer = msgspec.structs.replace(answer, calls=answer.calls[:1])
+    return answer
+
+
+def _chosen(script: Script, stage: Stage) -> Answer:
     conversation = stage.conversation
     directive = _directive(conversation)
     if directive is not None:

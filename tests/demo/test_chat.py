@@ -12,7 +12,7 @@ from hadesgw.demo import chat
 from hadesgw.demo.conversation import Call, Message
 from hadesgw.demo.order import House
 from hadesgw.demo.refusal import Refusal
-from tests.demo.playing import Playhouse
+from tests.demo.playing import MODEL, Playhouse
 
 HOUSE = House(("m",), 500)
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"properties": {"at": {"enum": ["sky"]}}}}}]
@@ -42,6 +42,27 @@ SCALARS: st.SearchStrategy[Any] = st.sampled_from(
 OBJECTS = st.dictionaries(st.sampled_from(KEYS), SCALARS, max_size=3)
 TURNS = st.dictionaries(st.sampled_from(KEYS), SCALARS | OBJECTS | st.lists(SCALARS | OBJECTS, max_size=2), max_size=3)
 VALUES: st.SearchStrategy[Any] = SCALARS | TURNS | st.lists(SCALARS | TURNS, max_size=3)
+
+
+class OneCallTests(SynchronousTestCase):
+    """A client that asks for no parallel calls."""
+
+    def test_each_protocol_has_its_word(self) -> None:
+        """For what vLLM then does: the first call is kept."""
+        turns = [{"role": "user", "content": "rehearse: tools-parallel"}]
+        choice = {"type": "auto", "disable_parallel_tool_use": True}
+        for path, order, kind in (
+            ("/v1/chat/completions", {"messages": turns, "parallel_tool_calls": False}, '"type":"function"'),
+            ("/v1/responses", {"input": turns, "parallel_tool_calls": False}, '"type":"function_call"'),
+            (
+                "/v1/messages",
+                {"model": MODEL, "messages": turns, "max_tokens": 99, "tool_choice": choice},
+                '"tool_use"',
+            ),
+        ):
+            for wanted, said in ((1, order), (3, {**order, "parallel_tool_calls": None, "tool_choice": None})):
+                body = Playhouse().post(path, said).body.decode()
+                self.assertEqual(body.split('"stop_reason"')[0].count(kind), wanted, body)
 
 
 class FormatTests(SynchronousTestCase):

@@ -129,6 +129,17 @@ class FormTests(SynchronousTestCase):
         self.assertIn("city", self.said("b", Script(rules)).text)
 
 
+class OneCallTests(SynchronousTestCase):
+    """Where the client takes one call in an answer."""
+
+    def test_the_first_is_made(self) -> None:
+        """Whatever is played; the rest of the answer stays."""
+        conversation = Conversation((Message("user", "rehearse: memory"),), one_call=True)
+        chosen = choose(built_in(), Stage(conversation, 10, 2048))
+        self.assertEqual([call.name for call in chosen.calls], ["search_recall"])
+        self.assertTrue(chosen.text)
+
+
 class RuleTests(SynchronousTestCase):
     """Scripts."""
 
