@@ -58,6 +58,7 @@ _PACKED = msgspec.json.Decoder(_Packed).decode
 _CONVERSATION = msgspec.json.Decoder(_Conversation).decode
 _RAWS = msgspec.json.Decoder(list[Raw]).decode
 _SAID = msgspec.json.Decoder(_Said).decode
+_TEXT = msgspec.json.Decoder(str).decode
 
 
 def memory_events_in(body: bytes, words: Vocabulary) -> list[str]:
@@ -69,8 +70,10 @@ def memory_events_in(body: bytes, words: Vocabulary) -> list[str]:
         return []
     try:
         conversation = _CONVERSATION(body)
-        told = conversation.messages if conversation.messages is not _ABSENT else conversation.input
-        said = _RAWS(text) if (text := bytes(told)).startswith(b"[") else []
+        told = bytes(conversation.messages if conversation.messages is not _ABSENT else conversation.input)
+        if told.startswith(b'"'):  # an input that is one text
+            return list(_packed_kind(_TEXT(told), words))
+        said = _RAWS(told) if told.startswith(b"[") else []
         return [kind for text in _new_texts(said) for kind in _packed_kind(text, words)]
     except UNREADABLE:
         return []
@@ -85,15 +88,19 @@ def _new_texts(said: list[Raw]) -> Iterable[str]:
             break
         new.append(message)
     for message in reversed(new):
-        for content in (message.content, message.output):
-            if isinstance(content, str):
-                yield content
-            elif isinstance(content, list):
-                yield from (part["text"] for part in content if isinstance(part, dict) and _has_text(part))
+        yield from _texts(message.content)
+        yield from _texts(message.output)
 
 
-def _has_text(part: dict[str, Any]) -> bool:
-    return isinstance(part.get("text"), str)
+def _texts(content: object) -> Iterable[str]:
+    """The texts of what was said; a tool's result may be part of it, with texts of its own (Messages API)."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, list):
+        for part in content:
+            if isinstance(part, dict):
+                text = part.get("text")
+                yield from _texts(text if isinstance(text, str) else part.get("content"))
 
 
 def _packed_kind(text: str, words: Vocabulary) -> Iterable[str]:

@@ -47,6 +47,16 @@ class ConversationTests(SynchronousTestCase):
         body = {"model": "m", "input": items}
         self.assertEqual(memory_events_in(json.dumps(body).encode(), WORDS), ["system_alert"])
 
+    def test_the_messages_form(self) -> None:
+        """Tools' results are parts of a message, and have a text or parts of their own."""
+        texts = [{"type": "text", "text": LETTA}, {"type": "image"}]
+        results = [{"type": "tool_result", "tool_use_id": "t", "content": content} for content in (HADES, texts, None)]
+        self.assertEqual(told(said("assistant", "ok"), said("user", results)), ["warning", "system_alert"])
+
+    def test_an_input_that_is_one_text(self) -> None:
+        """It is all new."""
+        self.assertEqual(memory_events_in(json.dumps({"model": "m", "input": HADES}).encode(), WORDS), ["warning"])
+
     def test_what_is_none(self) -> None:
         """Other types, other places, no JSON, no text; a text that only quotes one."""
         for content in (
@@ -73,6 +83,13 @@ class ConversationTests(SynchronousTestCase):
             mark,
         ):
             self.assertEqual(memory_events_in(body.encode(), WORDS), [], body)
+
+    def test_depth_without_end(self) -> None:
+        """It is given up."""
+        for depth in (400, 100_000):
+            content = '[{"content":' * depth + "1" + "}]" * depth
+            body = f'{{"messages":[{{"content":{content},"x":"\\"type\\""}}]}}'
+            self.assertEqual(memory_events_in(body.encode(), WORDS), [], depth)
 
     def test_the_end_of_a_long_conversation(self) -> None:
         """No more than the last messages are looked at."""
