@@ -20,7 +20,8 @@ from hadesgw.interfaces import (
     IValidationObserver,
     Record,
 )
-from hadesgw.policy.refusals import Refusal
+from hadesgw.policy.credentials import DenialReason
+from hadesgw.policy.refusals import Refusal, catalogue
 from hadesgw.telemetry.tally import Counts, Tallies
 from hadesgw.telemetry.watch import Watch
 
@@ -124,6 +125,7 @@ class Meters:
         self._auth_failures = Counts(
             "hades_codex_auth_failures", "Requests without a credential that admits.", ["reason"], registry
         )
+        self._begin_at_zero()
         in_flight = Gauge("hades_codex_in_flight", "Requests being served.", registry=registry)
         in_flight.set_function(lambda: self._serving)
         self._serving = 0
@@ -213,6 +215,15 @@ class Meters:
         build.labels(__version__).set(1)
         self._usuals: dict[tuple[str, str, bytes, str, str], tuple[Callable[..., None], ...]] = {}
         self._kinds: dict[str, int] = {}
+
+    def _begin_at_zero(self) -> None:
+        """Show what operators are woken for before it happens: to Prometheus a series that begins is no increase."""
+        for refusal in catalogue().values():
+            if refusal.status >= 500:
+                self._errors.labels(refusal.code)
+        self._errors.labels(UPSTREAM_ERROR)
+        for reason in DenialReason:
+            self._auth_failures.labels(reason.value)
 
     def _usual(
         self, route: str, timed: str, method: bytes, status: str, client: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -51,6 +52,14 @@ class StartTests(SynchronousTestCase):
         """The command line goes before the file, and is judged as it is."""
         self.assertEqual(read_config(self.config(), "text").log.format, "text")
         self.assertRaises(StartRefused, read_config, self.config(), "xml")
+
+    def test_traces_take_an_extra(self) -> None:
+        """A check misses it as a start does, and neither needs it where no traces are wanted."""
+        self.patch(sys, "modules", {**sys.modules, "hadesgw.telemetry.trace": None})
+        wanted = self.config('[otel]\nendpoint = "http://localhost:4318/v1/traces"')
+        for judge in (lambda: check(wanted, None), lambda: read_config(wanted, None)):
+            self.assertIn("pip install 'hadesgw[otel]'", str(self.assertRaises(StartRefused, judge)))
+        check(self.config(), None)
 
     def test_nobody_could_come_in(self) -> None:
         """Is told with what to do about it."""

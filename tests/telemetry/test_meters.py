@@ -112,6 +112,13 @@ class MetersTests(SynchronousTestCase):
         self.assertEqual(self.value("hades_codex_refusals_total", reason="upstream_silent"), 1)
         self.assertEqual(self.value("hades_codex_errors_total", code="upstream_timeout"), 1)
 
+    def test_alarms_begin_at_zero(self) -> None:
+        """What operators are woken for is shown before the first, or that would be no increase."""
+        for code in ("upstream_died", "upstream_unavailable", "internal_error", "upstream_error"):
+            self.assertEqual(self.value("hades_codex_errors_total", code=code), 0, code)
+        for reason in ("unknown", "missing", "expired"):
+            self.assertEqual(self.value("hades_codex_auth_failures_total", reason=reason), 0, reason)
+
     def test_left(self) -> None:
         """A client that left is status 499, and no error of ours."""
 
