@@ -279,6 +279,6 @@ def _as_text(line_facts: dict[str, Any] | RequestLine) -> bytes:
     told = [f"{facts.pop('ts')} {facts.pop('level'):5} {facts.pop('event')}"]
     told += [f"{name}={value}" for name, value in facts.items() if value is not None]
     line = " ".join(told)
-    # A message may hold a traceback; at a terminal it is shown as it is, but nothing in it may drive the terminal.
-    line = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in line)
+    # A message may hold a traceback, shown in its lines; none can look like one of ours, or drive the terminal.
+    line = "".join("\n    " if c == "\n" else c if c.isprintable() else repr(c)[1:-1] for c in line)
     return line.encode("utf-8", "replace") + b"\n"

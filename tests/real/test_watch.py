@@ -178,7 +178,8 @@ class TruthTests(Case):
             _, line = self.ask(path, "engine-death", stream=True)
             self.assertEqual((line["status"], line["reason"], line["code"]), (200, "upstream_error", "upstream_error"))
             self.assertTrue(line["completion_tokens"])
-        self.assertEqual(self.counted("errors", "code"), {"upstream_error": 3})
+        errors = {code: count for code, count in self.counted("errors", "code").items() if count}
+        self.assertEqual(errors, {"upstream_error": 3})
 
     def test_a_warning_in_the_conversation(self) -> None:
         """It is counted once, with the turn that brings it."""

@@ -104,6 +104,8 @@ class EventTests(_Lines):
         self.log(text=True).event("x", fact="\x1b[31mred\x07")
         (line,) = self.lines()
         self.assertEqual(line, b"2026-11-21T14:06:40.250Z info  x fact=\\x1b[31mred\\x07\n")
+        self.log(text=True).event("x", fact="a\nb\r\n2026-11-21T14:06:40.250Z info  forged")
+        self.assertEqual([line[:4] for line in self.lines()[1:]], [b"2026", b"    ", b"    "])
 
     def test_libraries(self) -> None:
         """A library's warning is written with its source; its everyday words are not."""
