@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing
@@ -17,6 +16,7 @@ from hadesgw.policy.certificates import self_sign
 from hadesgw.policy.credentials import Role, entry, mint_token
 from hadesgw.service.doctor import Finding, Patient, examine
 from hadesgw.service.engines import Obstacle
+from tests.service.absence import without
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 UPSTREAM = '[[upstream]]\nname = "v"\nsocket = "/nonexistent/api.sock"\nmodels = ["m"]\n'
@@ -142,7 +142,7 @@ class ExaminationTests(SynchronousTestCase):
     def test_traces(self) -> None:
         """They take an extra; whether a collector is there is found out by sending."""
         keys = '[otel]\nendpoint = "http://localhost:4318/v1/traces"'
-        self.patch(sys, "modules", {**sys.modules, "hadesgw.telemetry.trace": None})
+        without(self, "hadesgw.telemetry.trace")
         (finding,) = (one for one in self.examine(keys) if one.subject == "traces")
         self.assertEqual((finding.verdict, finding.remedy), ("bad", "run: pip install 'hadesgw[otel]'"))
         self.assertEqual(self.of("traces", self.examine()), [])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +12,7 @@ from hadesgw.config import ConfigError
 from hadesgw.policy.credentials import Role, entry, mint_token
 from hadesgw.service.reload import ReloadRefused
 from hadesgw.service.start import StartRefused, check, judge_places, load_clients, read_again, read_config
+from tests.service.absence import without
 
 _UPSTREAM = '[[upstream]]\nname = "vllm"\nsocket = "/run/vllm.sock"\n'
 
@@ -55,7 +55,7 @@ class StartTests(SynchronousTestCase):
 
     def test_traces_take_an_extra(self) -> None:
         """A check misses it as a start does, and neither needs it where no traces are wanted."""
-        self.patch(sys, "modules", {**sys.modules, "hadesgw.telemetry.trace": None})
+        without(self, "hadesgw.telemetry.trace")
         wanted = self.config('[otel]\nendpoint = "http://localhost:4318/v1/traces"')
         for judge in (lambda: check(wanted, None), lambda: read_config(wanted, None)):
             self.assertIn("pip install 'hadesgw[otel]'", str(self.assertRaises(StartRefused, judge)))
