@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hadesgw.policy.conversation import certain_characters, is_plain, media, pieces, read_talk, refuse_parts
+from hadesgw.policy import refusals
+from hadesgw.policy.conversation import (
+    certain_characters,
+    is_plain,
+    media,
+    pieces,
+    read_talk,
+    read_talks,
+    refuse_parts,
+)
 from hadesgw.policy.refusals import Refused
 
 INLINE = "data:image/png;base64,AAAA"
@@ -204,6 +213,20 @@ class ShapeTests(SynchronousTestCase):
         ]
         for talk in known:
             self.assertNotEqual(read(talk), "bad_conversation", talk)
+
+    def test_several(self) -> None:
+        """One conversation, or a list of them; every one is read as it would be alone, and as strictly."""
+        one, other = [{"role": "user", "content": "a"}], [{"role": "user", "content": "b"}]
+        for value, said in (([one, other], ["", "a", "b"]), (one, ["a"]), ([], [""])):
+            talks = read_talks(raw(value), False)
+            texts = ["".join(str(piece.content) for piece in talk) for talk in talks if isinstance(talk, list)]
+            self.assertEqual(texts, said)
+        for address in ADDRESSES:
+            for talk in holding(address):
+                refused = self.assertRaises(Refused, read_talks, raw([one, talk]), False)
+                self.assertIs(refused.refusal, refusals.REMOTE_MEDIA)
+                self.assertEqual(len(read_talks(raw([one, talk]), True)), 3)
+        self.assertIs(self.assertRaises(Refused, read_talks, raw(["x"]), False).refusal, refusals.BAD_CONVERSATION)
 
     def test_unknown_shapes(self) -> None:
         """Numbers for texts, objects for lists, texts among pieces."""

@@ -50,6 +50,15 @@ class StateTests(SynchronousTestCase):
         """A tool that takes nothing may be called with nothing; in an answer that broke off more could have come."""
         self.assertEqual((state(), state(" "), state(whole=False)), ("whole", "whole", "partial"))
 
+    def test_silence(self) -> None:
+        """Until something of its arguments has come, or they were too long to be kept."""
+        call = Call(None)
+        self.assertTrue(call.silent)
+        call.add("")
+        self.assertFalse(call.silent)
+        call.give_up()
+        self.assertFalse(call.silent)
+
     def test_what_can_not_become_an_object(self) -> None:
         """Other values, other notations, and too much."""
         for text in ("[]", '"x"', "null", "{'a':1}", '{"a":1}}', '{"a":1,}', '{"a":01', '{"a":"\\x', "{]", "{\ud800"):
