@@ -15,10 +15,6 @@ LEGEND = (
     " a door adds to it, that column shows what it is added to."
 )
 DIRECT, ANCHOR, YARDSTICK, OURS = "direct", "nginx", "raw Twisted", "hadesgw"
-YARDSTICK_US = 26.0
-"""CPU that a request of 1 KB costs the yardstick on the idle machine for which the limits in microseconds were set."""
-SLOW = 1.5
-"""How many times as much it may cost on a machine for which they still hold."""
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 ABSENT = "–"
 
@@ -149,7 +145,7 @@ class Verdict:
             return "unseen"
         if self.holds:
             return "pass"
-        return "FAIL" if idle or not self.idle_only else "fail, not binding here"
+        return "FAIL" if idle or not self.idle_only else "fail, not binding: the machine is busy"
 
     def broken(self, idle: bool) -> bool:
         return self.holds is False and (idle or not self.idle_only)
@@ -200,11 +196,6 @@ def verdicts(rounds: Sequence[Round]) -> list[Verdict]:
         ),
         judge.at_most("CPU per 560 KB request <= 1,200 us", 1200, value("requests_560k_16", "cpu_us"), "us", True),
     ]
-    for size, name, limit in (("1", "requests_1k_16", 4.2), ("560", "requests_560k_16", 3.7)):  # the same, as ratios
-        seen = ratio(name, "cpu_us", YARDSTICK)
-        found.append(
-            judge.at_most(f"CPU per {size} KB request <= {limit} x {YARDSTICK}", limit, seen, f"x {YARDSTICK}", False)
-        )
     for streams in (50, 256, 512):
         seen = ratio(f"streams_{streams}", "cpu_us", ANCHOR)
         found.append(judge.at_most(f"CPU per SSE event <= 2 x nginx, {streams} streams", 2, seen, times_nginx, False))
@@ -230,28 +221,15 @@ def foreign_share(rounds: Sequence[Round]) -> float:
     return median(one.foreign_share for one in rounds) if rounds else 0.0
 
 
-def slowness(rounds: Sequence[Round]) -> float | None:
-    """How many times as much CPU as on an idle machine the yardstick took; None where it was not measured."""
-    found = figure(rounds, Row("", "", "requests_1k_16", "cpu_us"), YARDSTICK)
-    return found.median / YARDSTICK_US if found else None
-
-
 def is_idle(rounds: Sequence[Round]) -> bool:
-    """Whether the machine was ours: its CPUs, as far as can be seen from it, and what they share with neighbours."""
-    return foreign_share(rounds) <= IDLE_SHARE and (slowness(rounds) or 0) <= SLOW
+    """Whether the machine was ours."""
+    return foreign_share(rounds) <= IDLE_SHARE
 
 
 def circumstances(rounds: Sequence[Round]) -> str:
-    """What others did meanwhile, in a sentence or two."""
+    """What others did meanwhile, as a sentence."""
     state = "idle" if is_idle(rounds) else "busy"
-    seen = f"The machine was {state}: in the median round others had {foreign_share(rounds):.0%} of its CPUs."
-    slow = slowness(rounds)
-    if slow is None or slow <= SLOW:
-        return seen
-    return (
-        f"{seen[:-1]}, and {YARDSTICK} took {slow:.1f} times the CPU that it takes on the idle machine for which the"
-        " limits in microseconds were set."
-    )
+    return f"The machine was {state}: in the median round others had {foreign_share(rounds):.0%} of its CPUs."
 
 
 # ---- the files ----------------------------------------------------------------------------------------
