@@ -80,6 +80,14 @@ class SocketTests(SynchronousTestCase):
         (finding,) = [each for each in self.findings(keys) if each[0] != "good"]
         return finding
 
+    def listening(self, backlog: int = 5) -> socket.socket:
+        """A socket at the model server's place, which nobody serves yet."""
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(str(self.path))
+        listener.listen(backlog)
+        return listener
+
     def test_a_model_server_that_is_well_is_good_in_all(self) -> None:
         """It answers, serves the models and the length that are admitted, and counts tokens."""
         self.serve(WELL)
@@ -104,10 +112,7 @@ class SocketTests(SynchronousTestCase):
 
     def test_nobody_accepts(self) -> None:
         """A full queue, which a client would meet as an error at once."""
-        listener = socket.socket(socket.AF_UNIX)
-        self.addCleanup(listener.close)
-        listener.bind(str(self.path))
-        listener.listen(0)
+        self.listening(0)
         for _ in range(2):
             knocking = socket.socket(socket.AF_UNIX)
             self.addCleanup(knocking.close)
@@ -117,10 +122,7 @@ class SocketTests(SynchronousTestCase):
 
     def test_what_is_not_http_is_told(self) -> None:
         """Something answers that is no model server."""
-        listener = socket.socket(socket.AF_UNIX)
-        self.addCleanup(listener.close)
-        listener.bind(str(self.path))
-        listener.listen()
+        listener = self.listening()
 
         def serve() -> None:
             connection, _ = listener.accept()
@@ -136,10 +138,7 @@ class SocketTests(SynchronousTestCase):
     def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(self) -> None:
         """Its time is up as a whole, however often there is something of it."""
         self.patch(model_socket, "ANSWER_SECONDS", 0.3)
-        listener = socket.socket(socket.AF_UNIX)
-        self.addCleanup(listener.close)
-        listener.bind(str(self.path))
-        listener.listen()
+        listener = self.listening()
 
         def serve() -> None:
             connection, _ = listener.accept()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from tests.real.clients.library import BROKEN_OFF, LARGE, LibraryTestCase, asked
+from tests.real.clients.libraries import BROKEN_OFF, LARGE, LibraryTestCase, asked
 from tests.real.clients.stage import CANARY, MODEL
 from tests.real.clients.visitor import Outcome
 from tests.real.waiting import wait_for

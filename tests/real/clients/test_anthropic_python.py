@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.real.clients.environment import CLIENTS, PYTHON
-from tests.real.clients.library import BROKEN_OFF, LARGE, LibraryTestCase, asked
+from tests.real.clients.libraries import BROKEN_OFF, LARGE, LibraryTestCase, asked
 from tests.real.clients.stage import MODEL
 from tests.real.clients.visitor import Outcome
 from tests.real.waiting import wait_for

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.real.clients import openai_library
 from tests.real.clients.environment import CLIENTS, PYTHON
-from tests.real.clients.library import BROKEN_OFF
+from tests.real.clients.libraries import BROKEN_OFF
 from tests.real.clients.stage import MODEL
 
 PROGRAM = Path(__file__).resolve().parent / "visitors" / "openai_python.py"
